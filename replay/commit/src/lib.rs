@@ -1,0 +1,1 @@
+//! Memory root, state root, receipts, receipt log, inclusion proofs.

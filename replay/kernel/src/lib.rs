@@ -1,0 +1,1 @@
+//! One deterministic step.

@@ -1,0 +1,1 @@
+//! Assignments, hash chains, log segments, and the replay-bundle container.

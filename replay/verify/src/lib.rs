@@ -1,0 +1,1 @@
+//! Run, verify, inspect, prove: the library and the replay binary.

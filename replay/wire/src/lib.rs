@@ -1,0 +1,1 @@
+//! ANS-104 data items and bundles, tags, ids, deep hash, signatures, JWK.
