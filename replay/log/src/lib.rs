@@ -1,1 +1,13 @@
-//! Assignments, hash chains, log segments, and the replay-bundle container.
+//! Order that can be trusted: assignments, hash chains, log segments, and the replay-bundle container.
+//!
+//! *Not here:* parsing and verifying single items (`ao-wire`), what a message does to a process
+//! (`ao-kernel`), where logs come from over a network.
+//!
+//! Invariant: what leaves this crate as a verified log is one process' assignments, nonce by nonce
+//! without a gap, signed by its scheduler and chained; and what leaves it as a bundle or segment
+//! record is byte for byte what was put in.
+
+mod numbers;
+pub mod segment;
+
+pub use numbers::{BlockHeight, Epoch, Nonce, NumberError, Padding, TimestampMs, parse_decimal};
