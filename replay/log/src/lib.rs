@@ -7,7 +7,10 @@
 //! without a gap, signed by its scheduler and chained; and what leaves it as a bundle or segment
 //! record is byte for byte what was put in.
 
+pub mod bundle;
+mod chain;
 mod numbers;
 pub mod segment;
 
+pub use chain::{ChainRule, HashChain, HyperBeamLink, hyperbeam, legacy_first, legacy_next};
 pub use numbers::{BlockHeight, Epoch, Nonce, NumberError, Padding, TimestampMs, parse_decimal};

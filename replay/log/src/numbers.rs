@@ -110,8 +110,14 @@ mod tests {
     #[test]
     fn only_plain_decimals_are_numbers() {
         assert_eq!(parse_decimal(b"0", Padding::Refused), Ok(0));
-        assert_eq!(parse_decimal(b"18446744073709551615", Padding::Refused), Ok(u64::MAX));
-        assert_eq!(parse_decimal(b"000001393008", Padding::Allowed), Ok(1_393_008));
+        assert_eq!(
+            parse_decimal(b"18446744073709551615", Padding::Refused),
+            Ok(u64::MAX)
+        );
+        assert_eq!(
+            parse_decimal(b"000001393008", Padding::Allowed),
+            Ok(1_393_008)
+        );
         for (text, error) in [
             (&b""[..], NumberError::Empty),
             (b"01", NumberError::LeadingZero),
@@ -121,7 +127,11 @@ mod tests {
             (b"\xd9\xa1", NumberError::NotADigit { at: 0 }),
             (b"18446744073709551616", NumberError::TooBig),
         ] {
-            assert_eq!(parse_decimal(text, Padding::Refused), Err(error), "{text:?}");
+            assert_eq!(
+                parse_decimal(text, Padding::Refused),
+                Err(error),
+                "{text:?}"
+            );
         }
     }
 }

@@ -70,7 +70,9 @@ pub enum SegmentError {
         found: Nonce,
     },
     /// Acknowledged bytes are damaged: a later record attests that they were durable.
-    #[error("record {record} at offset {offset} is damaged ({fault}), and the record at {witness} attests it was durable")]
+    #[error(
+        "record {record} at offset {offset} is damaged ({fault}), and the record at {witness} attests it was durable"
+    )]
     Corrupt {
         /// Index of the damaged record, from 0.
         record: u64,
