@@ -91,7 +91,9 @@ impl<'a> Object<'a> {
 
     /// The value of a property.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.iter().find(|(key, _)| key.as_wtf8() == name.as_bytes()).map(|(_, value)| value)
+        self.iter()
+            .find(|(key, _)| key.as_wtf8() == name.as_bytes())
+            .map(|(_, value)| value)
     }
 
     /// The properties in enumeration order.

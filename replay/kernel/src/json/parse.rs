@@ -3,7 +3,7 @@
 //! Not here: property order (`Object::from_written`).
 //! Invariant: no recursion, so the depth that is accepted does not depend on the host's stack.
 
-use super::text::push_unit;
+use super::text::{plain_len, push_unit};
 use super::{DEPTH_MAX, JsonError, Object, Text, Value};
 
 /// Reads one JSON text with optional white space around it.
@@ -55,7 +55,9 @@ impl<'a> Reader<'a> {
             };
             // Give the value to its container, and finished containers to theirs.
             loop {
-                let Some(container) = open.pop() else { return Ok(value) };
+                let Some(container) = open.pop() else {
+                    return Ok(value);
+                };
                 match self.add(container, value)? {
                     Ok(finished) => value = finished,
                     Err(container) => {
@@ -85,7 +87,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds a value to its container: `Ok` if that ends here, else `Err` with the reader in front of the next value.
-    fn add(&mut self, container: Open<'a>, value: Value<'a>) -> Result<Result<Value<'a>, Open<'a>>, JsonError> {
+    fn add(
+        &mut self,
+        container: Open<'a>,
+        value: Value<'a>,
+    ) -> Result<Result<Value<'a>, Open<'a>>, JsonError> {
         self.skip_space();
         let next = self.peek();
         match container {
@@ -179,7 +185,9 @@ impl<'a> Reader<'a> {
         }
         let literal = &self.text[start..self.at];
         // Correctly rounded, as V8 does it; overflow gives infinity in both.
-        Ok(literal.parse().expect("the JSON number grammar is part of Rust's"))
+        Ok(literal
+            .parse()
+            .expect("the JSON number grammar is part of Rust's"))
     }
 
     /// One digit or more.
@@ -222,8 +230,10 @@ impl<'a> Reader<'a> {
     /// Characters up to the next quote, backslash or control character.
     fn plain_run(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
-        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-        let length = rest.as_bytes().iter().position(|byte| special(byte)).unwrap_or(rest.len());
+        let mut length = plain_len(rest.as_bytes());
+        while rest.as_bytes().get(length) == Some(&0xED) {
+            length += 1 + plain_len(&rest.as_bytes()[length + 1..]);
+        }
         self.at += length;
         &rest[..length]
     }

@@ -3,6 +3,7 @@
 //! Not here: which properties are written and in what order (`Object`, `result`, `message`).
 //! Invariant: what is appended is well-formed UTF-8, also for strings that are not.
 
+use super::text::plain_len;
 use super::{Text, Value};
 
 /// Appends a value.
@@ -52,63 +53,48 @@ pub fn write_str(text: &str, out: &mut Vec<u8>) {
     write_text(&Text::from_utf8(text), out);
 }
 
-/// What is done with each byte of a string: copied, escaped by a letter, escaped as `\u00xx`, or looked at (0xED).
-const COPY: u8 = 0;
-const UNICODE: u8 = 1;
-const SURROGATE: u8 = 2;
-static CLASS: [u8; 256] = {
-    let mut class = [COPY; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        class[control] = UNICODE;
-        control += 1;
-    }
-    class[0x08] = b'b';
-    class[0x09] = b't';
-    class[0x0A] = b'n';
-    class[0x0C] = b'f';
-    class[0x0D] = b'r';
-    class[b'"' as usize] = b'"';
-    class[b'\\' as usize] = b'\\';
-    class[0xED] = SURROGATE;
-    class
-};
-
 fn write_text(text: &Text<'_>, out: &mut Vec<u8>) {
-    let bytes = text.as_wtf8();
-    out.reserve(bytes.len() + 2);
+    let mut rest = text.as_wtf8();
+    out.reserve(rest.len() + 2);
     out.push(b'"');
-    let mut copied = 0;
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let class = CLASS[usize::from(byte)];
-        if class == COPY {
-            at += 1;
-            continue;
-        }
-        let mut length = 1;
-        if class == SURROGATE {
-            length = 3;
-            // U+D000 to U+D7FF share the lead byte and are ordinary characters.
-            if bytes[at + 1] < 0xA0 {
-                at += length;
-                continue;
+    loop {
+        let plain = plain_len(rest);
+        out.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        rest = match *rest {
+            [] => break,
+            [0xED, second @ 0xA0..=0xBF, third, ref rest @ ..] => {
+                write_unit(
+                    0xD000 | u16::from(second & 0x3F) << 6 | u16::from(third & 0x3F),
+                    out,
+                );
+                rest
             }
-        }
-        out.extend_from_slice(&bytes[copied..at]);
-        match class {
-            UNICODE => write_unit(u16::from(byte), out),
-            SURROGATE => {
-                let [second, third] = [bytes[at + 1], bytes[at + 2]].map(u16::from);
-                write_unit(0xD000 | (second & 0x3F) << 6 | third & 0x3F, out);
+            // U+D000 to U+D7FF begin with the byte of surrogates and are ordinary characters.
+            [0xED, ref rest @ ..] => {
+                out.push(0xED);
+                rest
             }
-            letter => out.extend_from_slice(&[b'\\', letter]),
-        }
-        at += length;
-        copied = at;
+            [byte, ref rest @ ..] => {
+                write_escape(byte, out);
+                rest
+            }
+        };
     }
-    out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');
+}
+
+fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    let letter = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        0x0C => b'f',
+        b'\r' => b'r',
+        control => return write_unit(u16::from(control), out),
+    };
+    out.extend_from_slice(&[b'\\', letter]);
 }
 
 /// Appends `\uxxxx` in lower case.
