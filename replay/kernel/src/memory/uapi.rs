@@ -14,7 +14,7 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
-/// `PAGE_IS_WRITTEN`: populated and not write-protected.
+/// `PAGE_IS_WRITTEN`: not write-protected, be it populated or not.
 pub(super) const WRITTEN: u64 = 1 << 1;
 /// `PAGE_IS_PRESENT`: in memory.
 pub(super) const PRESENT: u64 = 1 << 3;
