@@ -7,10 +7,26 @@
 //! without a gap, signed by its scheduler and chained; and what leaves it as a bundle or segment
 //! record is byte for byte what was put in.
 
+mod assignment;
 pub mod bundle;
 mod chain;
+mod entry;
+mod folder;
 mod numbers;
+mod process;
 pub mod segment;
+mod tags;
+#[cfg(test)]
+mod testlog;
+mod verify;
 
+pub use assignment::{Assignment, AssignmentError};
 pub use chain::{ChainRule, HashChain, HyperBeamLink, hyperbeam, legacy_first, legacy_next};
+pub use entry::{EntryError, LogEntry};
+pub use folder::{Entries, FolderError, LogFolder, LogFolderWriter, Module};
 pub use numbers::{BlockHeight, Epoch, Nonce, NumberError, Padding, TimestampMs, parse_decimal};
+pub use process::{ProcessError, ProcessInfo};
+pub use verify::{
+    ChainPoint, Duplicates, LogFault, LogNote, LogSummary, LogVerifier, ProcessStyle, Signatures,
+    VerifyOptions,
+};

@@ -36,7 +36,7 @@ pub(super) fn encode<'a>(record: &Record<'a>) -> Result<Encoded<'a>, PayloadFaul
         Record::Manifest(manifest) => put_manifest(&mut out.fields, manifest)?,
         Record::Module(meta) => put_module(&mut out.fields, meta)?,
         Record::Process(bytes) | Record::ModuleChunk(bytes) | Record::CheckpointChunk(bytes) => {
-            out.rest = bytes
+            out.rest = bytes;
         }
         Record::Transcript { nonce, bytes } | Record::Receipt { nonce, bytes } => {
             out.fields.extend_from_slice(&nonce.0.to_le_bytes());

@@ -26,7 +26,6 @@ pub struct Manifest {
 
 /// A tag of a module, as text: guests see it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct ModuleTag {
     /// Its name.
     pub name: String,
