@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::host::{CLOCK_START_MS, FILES_BYTES_MAX, NODES_MAX};
-use crate::json::DEPTH_MAX;
+use crate::json::{DEPTH_MAX, VALUES_MAX};
 use crate::result::ANSWER_BYTES_MAX;
 
 /// Stack a guest may use in one call from the host.
@@ -58,6 +58,7 @@ impl Profile {
             ("files.nodes-max", NODES_MAX.to_string()),
             ("json.answer-bytes-max", ANSWER_BYTES_MAX.to_string()),
             ("json.depth-max", DEPTH_MAX.to_string()),
+            ("json.values-max", VALUES_MAX.to_string()),
             ("stack.limit-units", STACK_LIMIT.to_string()),
         ];
         let rules = RULES
@@ -239,7 +240,7 @@ mod tests {
         assert!(lines.is_sorted());
         assert_eq!(
             lines.len(),
-            RULES.len() + FAULTS.len() + 6,
+            RULES.len() + FAULTS.len() + 7,
             "every name occurs once"
         );
         assert!(

@@ -24,6 +24,12 @@ mod tests;
 /// 4,000 and 5,000 levels under Node 20's default stack. A fixed number makes every host agree.
 pub const DEPTH_MAX: usize = 1_000;
 
+/// Values that one text may hold, those inside others included.
+///
+/// # Limits
+/// Bounds what parsing allocates to some 60 bytes a value, whatever the text. The reference knows no such limit.
+pub const VALUES_MAX: usize = 4 << 20;
+
 /// A JSON value as JavaScript holds it after `JSON.parse`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -150,6 +156,12 @@ pub enum JsonError {
     #[error("JSON nested deeper than {DEPTH_MAX} at byte {offset}")]
     TooDeep {
         /// Where the first bracket too many stands.
+        offset: usize,
+    },
+    /// More than [`VALUES_MAX`] values.
+    #[error("more than {VALUES_MAX} values in JSON at byte {offset}")]
+    TooManyValues {
+        /// Where the first value too many stands.
         offset: usize,
     },
 }

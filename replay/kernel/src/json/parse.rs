@@ -4,14 +4,18 @@
 //! Invariant: no recursion, so the depth that is accepted does not depend on the host's stack.
 
 use super::text::{plain_len, push_unit};
-use super::{DEPTH_MAX, JsonError, Object, Text, Value};
+use super::{DEPTH_MAX, JsonError, Object, Text, VALUES_MAX, Value};
 
 /// Reads one JSON text with optional white space around it.
 ///
 /// # Errors
 /// The first place at which the text is no JSON or is nested deeper than [`DEPTH_MAX`].
 pub fn parse(text: &str) -> Result<Value<'_>, JsonError> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        values: 0,
+    };
     let value = reader.document()?;
     reader.skip_space();
     match reader.peek() {
@@ -23,6 +27,8 @@ pub fn parse(text: &str) -> Result<Value<'_>, JsonError> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Values begun.
+    values: usize,
 }
 
 /// A container whose end is not yet read.
@@ -37,6 +43,10 @@ impl<'a> Reader<'a> {
         let mut open: Vec<Open<'a>> = Vec::new();
         loop {
             self.skip_space();
+            self.values += 1;
+            if self.values > VALUES_MAX {
+                return Err(JsonError::TooManyValues { offset: self.at });
+            }
             let mut value = match self.peek() {
                 Some(bracket @ (b'[' | b'{')) => {
                     if open.len() == DEPTH_MAX {

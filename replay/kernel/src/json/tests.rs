@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::{DEPTH_MAX, JsonError, parse, write};
+use super::{DEPTH_MAX, JsonError, VALUES_MAX, Value, parse, write};
 
 fn round_trip(text: &str) -> Result<String, JsonError> {
     let mut out = Vec::new();
@@ -81,6 +81,18 @@ fn depth_is_bounded_without_recursion() {
         parse(&"[".repeat(10_000_000)),
         Err(JsonError::TooDeep { offset: DEPTH_MAX })
     );
+}
+
+#[test]
+fn values_are_counted_so_that_a_text_cannot_blow_up() {
+    let zeros = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+    assert!(parse(&zeros(VALUES_MAX - 1)).is_ok());
+    let offset = 2 * VALUES_MAX - 1;
+    assert_eq!(
+        parse(&zeros(VALUES_MAX)),
+        Err(JsonError::TooManyValues { offset })
+    );
+    assert!(size_of::<Value<'_>>() <= 32);
 }
 
 #[test]
@@ -223,7 +235,15 @@ fn four_thousand_generated_documents_agree_with_node() {
         "{accepted} accepted: the generator no longer covers both sides"
     );
     for (document, answer) in documents.iter().zip(answers) {
-        assert_eq!(round_trip(document).ok(), answer, "{document:?}");
+        let ours = round_trip(document).ok();
+        assert_eq!(ours, answer, "{document:?}");
+        if let Some(ours) = ours {
+            assert_eq!(
+                round_trip(&ours).as_deref(),
+                Ok(ours.as_str()),
+                "printing is idempotent"
+            );
+        }
     }
 }
 

@@ -66,16 +66,6 @@ impl<'a> Assignment<'a> {
     /// # Errors
     /// A tag without which there is no message.
     pub fn from_tags(tags: &[Tag<'a>]) -> Result<Self, MessageError> {
-        let mut excluded = Excluded::default();
-        for tag in tags.iter().filter(|tag| tag.name == b"Exclude") {
-            match tag.value {
-                b"Data" => excluded.data = true,
-                b"Tags" => excluded.tags = true,
-                b"Signature" => excluded.signature = true,
-                b"Anchor" => excluded.anchor = true,
-                _ => {}
-            }
-        }
         Ok(Self {
             process: text(tags, "Process")?.ok_or(MessageError::MissingTag { name: "Process" })?,
             epoch: integer(tags, "Epoch")?,
@@ -83,8 +73,43 @@ impl<'a> Assignment<'a> {
             timestamp: integer(tags, "Timestamp")?,
             block_height: integer(tags, "Block-Height")?,
             hash_chain: text(tags, "Hash-Chain")?,
-            excluded,
+            excluded: values(tags, "Exclude").collect(),
         })
+    }
+}
+
+impl From<&ao_log::Assignment> for Assignment<'static> {
+    /// What a verified log says, whose numbers are plain decimals.
+    fn from(assignment: &ao_log::Assignment) -> Self {
+        Self {
+            process: assignment.process.to_string().into(),
+            epoch: assignment.epoch.0 as f64,
+            nonce: assignment.nonce.0 as f64,
+            timestamp: assignment.timestamp.0 as f64,
+            block_height: assignment.block_height.0 as f64,
+            hash_chain: Some(assignment.hash_chain.to_string().into()),
+            excluded: assignment
+                .exclude
+                .iter()
+                .map(|part| Cow::Borrowed(part.as_str()))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> FromIterator<Cow<'a, str>> for Excluded {
+    fn from_iter<I: IntoIterator<Item = Cow<'a, str>>>(parts: I) -> Self {
+        let mut excluded = Self::default();
+        for part in parts {
+            match &*part {
+                "Data" => excluded.data = true,
+                "Tags" => excluded.tags = true,
+                "Signature" => excluded.signature = true,
+                "Anchor" => excluded.anchor = true,
+                _ => {}
+            }
+        }
+        excluded
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which messages a process has already evaluated.
 //!
-//! Not here: what a duplicate results in (`Evaluated::duplicate`).
+//! Not here: what a duplicate results in (`result::Evaluated::duplicate`).
 //! Invariant: what is remembered is a function of the log alone, whatever a step's outcome was: whoever resumes from a state can
 //! rebuild it from the log before that state.
 //!
@@ -118,11 +118,11 @@ fn optional_32(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 /// The keys of all messages of one process so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Evaluated {
+pub struct Seen {
     keys: BTreeSet<Key>,
 }
 
-impl Evaluated {
+impl Seen {
     /// Remembers a message, and says whether it is a duplicate of one before it and must be skipped.
     pub fn is_duplicate(&mut self, message: &Message<'_>) -> bool {
         let Some(key) = message.key() else {
@@ -138,7 +138,7 @@ impl Evaluated {
     }
 }
 
-impl FromIterator<Key> for Evaluated {
+impl FromIterator<Key> for Seen {
     fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
         Self {
             keys: keys.into_iter().collect(),

@@ -42,6 +42,38 @@ pub struct Item<'a> {
     pub data: &'a [u8],
 }
 
+/// A signed item with its address and tags at hand, which [`Item`] borrows.
+#[derive(Clone, Debug)]
+pub struct Shown<'a> {
+    item: DataItem<'a>,
+    owner: String,
+    tags: Vec<Tag<'a>>,
+}
+
+impl<'a> Shown<'a> {
+    /// Works out address and tags.
+    pub fn new(item: DataItem<'a>) -> Self {
+        Self {
+            owner: item.owner_address(),
+            tags: item.tags().collect(),
+            item,
+        }
+    }
+
+    /// The parts a message shows.
+    pub fn item(&self) -> Item<'_> {
+        Item {
+            id: self.item.id(),
+            signature: self.item.signature(),
+            owner: &self.owner,
+            target: self.item.target().map_or(&[], |target| &target[..]),
+            anchor: self.item.anchor().map_or(&[], |anchor| &anchor[..]),
+            tags: &self.tags,
+            data: self.item.data(),
+        }
+    }
+}
+
 /// One entry of a log, ready to be shown to a module.
 #[derive(Clone, Debug)]
 pub enum Message<'a> {
@@ -84,6 +116,23 @@ pub fn needs_process_of_old(first: Option<&[Tag<'_>]>) -> bool {
 }
 
 impl<'a> Message<'a> {
+    /// Takes an entry of a log for what the reference scheduler makes of it.
+    ///
+    /// `in_log` is the message the entry holds; `elsewhere` the item it assigns if it holds none. An entry with neither assigns the
+    /// process itself.
+    pub fn of_entry(
+        process: Item<'a>,
+        assignment: Assignment<'a>,
+        in_log: Option<Item<'a>>,
+        elsewhere: Option<Item<'a>>,
+    ) -> Self {
+        match (in_log, elsewhere) {
+            (Some(item), _) if item.id != process.id => Self::Scheduled(item, assignment),
+            (None, Some(item)) => Self::Assigned(item, assignment),
+            _ => Self::Process(process, assignment),
+        }
+    }
+
     /// The item a module sees.
     pub fn item(&self) -> &Item<'a> {
         match self {
@@ -197,19 +246,6 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// The parts of a signed item; `owner` is its [`DataItem::owner_address`], `tags` are its tags collected.
-    pub fn new(item: &DataItem<'a>, owner: &'a str, tags: &'a [Tag<'a>]) -> Self {
-        Self {
-            id: item.id(),
-            signature: item.signature(),
-            owner,
-            target: item.target().map_or(&[], |target| &target[..]),
-            anchor: item.anchor().map_or(&[], |anchor| &anchor[..]),
-            tags,
-            data: item.data(),
-        }
-    }
-
     /// The anchor as a scheduler shows it: its text, or nothing if it is absent or no UTF-8.
     fn anchor_text(&self) -> Option<&'a str> {
         std::str::from_utf8(self.anchor)

@@ -2,7 +2,7 @@
 
 use ao_wire::{Id, Tag, b64u};
 
-use super::dedup::{Evaluated, Key};
+use super::dedup::{Key, Seen};
 use super::{Assignment, Item, Message, MessageError, Party, needs_process_of_old, write_env};
 use crate::json::{Value, parse};
 
@@ -209,9 +209,29 @@ fn assignment() -> Assignment<'static> {
 }
 
 #[test]
+fn an_entry_is_taken_for_what_the_scheduler_makes_of_it() {
+    let (process, message) = (item(1, &[], b"p"), item(2, &[], b"m"));
+    let of = |in_log, elsewhere| Message::of_entry(process, assignment(), in_log, elsewhere);
+    assert!(matches!(
+        of(Some(message), None),
+        Message::Scheduled(Item { data: b"m", .. }, _)
+    ));
+    assert!(matches!(
+        of(None, Some(message)),
+        Message::Assigned(Item { data: b"m", .. }, _)
+    ));
+    assert!(matches!(
+        of(None, Some(process)),
+        Message::Assigned(Item { data: b"p", .. }, _)
+    ));
+    assert!(matches!(of(Some(process), None), Message::Process(..)));
+    assert!(matches!(of(None, None), Message::Process(..)));
+}
+
+#[test]
 fn only_pushed_and_assigned_messages_are_duplicates() {
     let pushed = [Tag::new("From-Process", "p")];
-    let mut seen = Evaluated::default();
+    let mut seen = Seen::default();
     let mut skips = |message: Message<'_>| seen.is_duplicate(&message);
     assert!(!skips(Message::Scheduled(item(1, &[], b"a"), assignment())));
     assert!(
@@ -242,7 +262,7 @@ fn only_pushed_and_assigned_messages_are_duplicates() {
         item(4, &pushed, b"b"),
         assignment()
     )));
-    let rebuilt: Evaluated = seen.keys().copied().collect();
+    let rebuilt: Seen = seen.keys().copied().collect();
     assert_eq!(rebuilt, seen);
 }
 
