@@ -1,0 +1,187 @@
+//! Engine-neutral instrumentation: canonical NaN, the stack bound, and exports for the host.
+//!
+//! Not here: which NaN (`nan`), what a frame costs (`depth`).
+//! Invariant: the guest cannot observe it but through a deterministic stack overflow.
+
+use wasm_encoder::reencode::{Error, Reencode, utils};
+use wasm_encoder::{BlockType, ConstExpr, ExportKind, Function, GlobalType, ValType};
+use wasmparser::{FunctionBody, Operator};
+
+use super::module::{Body, Module, Shape, bounded_memory};
+use super::walk::operators;
+use super::{RESERVED_PREFIX, RewriteError, depth, nan};
+
+/// What [`instrument`] adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Stack budget in the units of the frame cost, each of which stands for 8 bytes of frame; `None`: unbounded.
+    pub stack_limit: Option<u32>,
+    /// Whether NaN results get their one canonical form.
+    pub canonical_nan: bool,
+}
+
+/// Adds what `plan` says, the hidden exports, and nothing else; a memory64 module stays one.
+///
+/// Hidden exports are [`EXPORT_MEMORY`](super::EXPORT_MEMORY), [`EXPORT_START`](super::EXPORT_START) for the function
+/// of a start section (which is removed, so that the host runs it under its own guards), one of
+/// [`EXPORT_GLOBAL_PREFIX`](super::EXPORT_GLOBAL_PREFIX) per mutable global, one of
+/// [`EXPORT_TABLE_PREFIX`](super::EXPORT_TABLE_PREFIX) per table, and [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there
+/// is a stack limit.
+///
+/// # Errors
+/// If the module is malformed, uses a feature outside of the admitted set, begins with more than
+/// [`MEMORY_PAGES_MAX`](super::MEMORY_PAGES_MAX) pages, exports a reserved name, or the limit exceeds `i32::MAX`.
+pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
+    let mut pass = Instrumenting;
+    let mut module = Module::read(wasm, &mut pass)?;
+    let globals = module.shape.globals.len() as u32;
+    export_state(&mut module);
+    let counter = match plan.stack_limit {
+        Some(limit) => {
+            add_counter(&mut module, globals, limit)?;
+            Some(globals)
+        }
+        None => None,
+    };
+    let mut block_types = BlockTypes::default();
+    for (body, type_index) in module.function_bodies() {
+        let job = Job { plan, counter, shape: &module.shape, type_index };
+        let function = job.body(&mut pass, &mut block_types, &body)?;
+        module.code.function(&function);
+    }
+    for results in block_types.added {
+        module.types.ty().function([], results);
+    }
+    Ok(module.finish())
+}
+
+fn export_state(module: &mut Module<'_>) {
+    if !module.shape.memories.is_empty() {
+        module.exports.export(super::EXPORT_MEMORY, ExportKind::Memory, 0);
+    }
+    for (index, global) in (0_u32..).zip(&module.shape.globals) {
+        if global.mutable {
+            let name = format!("{}{index}", super::EXPORT_GLOBAL_PREFIX);
+            module.exports.export(&name, ExportKind::Global, index);
+        }
+    }
+    for index in 0..module.shape.tables {
+        module.exports.export(&format!("{}{index}", super::EXPORT_TABLE_PREFIX), ExportKind::Table, index);
+    }
+    if let Some(function) = module.start.take() {
+        module.exports.export(super::EXPORT_START, ExportKind::Func, function);
+    }
+}
+
+fn add_counter(module: &mut Module<'_>, index: u32, limit: u32) -> Result<(), RewriteError> {
+    let limit = i32::try_from(limit).map_err(|_| RewriteError::StackLimit { limit })?;
+    let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+    module.globals.global(ty, &ConstExpr::i32_const(limit));
+    module.exports.export(super::EXPORT_DEPTH, ExportKind::Global, index);
+    Ok(())
+}
+
+struct Instrumenting;
+
+impl Reencode for Instrumenting {
+    type Error = RewriteError;
+
+    fn memory_type(&mut self, ty: wasmparser::MemoryType) -> Result<wasm_encoder::MemoryType, Error<RewriteError>> {
+        let bounded = bounded_memory(ty).map_err(Error::UserError)?;
+        Ok(utils::memory_type(self, bounded))
+    }
+
+    fn parse_export(
+        &mut self,
+        exports: &mut wasm_encoder::ExportSection,
+        export: wasmparser::Export<'_>,
+    ) -> Result<(), Error<RewriteError>> {
+        if export.name.starts_with(RESERVED_PREFIX) {
+            return Err(Error::UserError(RewriteError::ReservedExport { name: export.name.to_owned() }));
+        }
+        utils::parse_export(self, exports, export)
+    }
+}
+
+/// Types `[] -> results` with several results, appended to the type section for the blocks around charged bodies.
+#[derive(Default)]
+struct BlockTypes {
+    added: Vec<Vec<ValType>>,
+}
+
+impl BlockTypes {
+    fn of(
+        &mut self,
+        pass: &mut Instrumenting,
+        shape: &Shape,
+        type_index: u32,
+    ) -> Result<BlockType, RewriteError> {
+        let results = shape.function_type(type_index).map_or(&[][..], |ty| ty.results());
+        let results = results.iter().map(|ty| pass.val_type(*ty)).collect::<Result<Vec<_>, _>>()?;
+        Ok(match results[..] {
+            [] => BlockType::Empty,
+            [one] => BlockType::Result(one),
+            _ => {
+                let known = self.added.iter().position(|it| *it == results);
+                let index = known.unwrap_or(self.added.len());
+                if known.is_none() {
+                    self.added.push(results);
+                }
+                BlockType::FunctionType((shape.types.len() + index) as u32)
+            }
+        })
+    }
+}
+
+/// One function body to instrument.
+struct Job<'j> {
+    plan: &'j Plan,
+    counter: Option<u32>,
+    shape: &'j Shape,
+    type_index: u32,
+}
+
+impl Job<'_> {
+    fn body(
+        &self,
+        pass: &mut Instrumenting,
+        block_types: &mut BlockTypes,
+        body: &FunctionBody<'_>,
+    ) -> Result<Function, RewriteError> {
+        let ops = operators(body)?;
+        let charge = match self.counter {
+            Some(counter) => depth::charge(self.shape, body, &ops, self.type_index)?.map(|cost| (counter, cost)),
+            None => None,
+        };
+        let floats = if self.plan.canonical_nan { nan::visible_results(&ops) } else { vec![None; ops.len()] };
+        let mut out = Body::new(pass, body, self.shape.params(self.type_index))?;
+        if let Some((counter, cost)) = charge {
+            let results = block_types.of(pass, self.shape, self.type_index)?;
+            depth::enter(&mut out, counter, cost, results);
+        }
+        let mut open_blocks = 0_u32;
+        for ((op, _), float) in ops.into_iter().zip(floats) {
+            match op {
+                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => open_blocks += 1,
+                Operator::End => open_blocks = open_blocks.wrapping_sub(1),
+                _ => {}
+            }
+            match op {
+                // The label of the body is now that of the block around it, which ends where the charge is given back.
+                Operator::Return if charge.is_some() => {
+                    out.out().br(open_blocks);
+                }
+                _ => {
+                    out.push(&pass.instruction(op)?);
+                }
+            }
+            if let Some(float) = float {
+                nan::canonicalise(&mut out, float);
+            }
+        }
+        if let Some((counter, _)) = charge {
+            depth::leave(&mut out, counter);
+        }
+        Ok(out.finish())
+    }
+}
