@@ -11,6 +11,7 @@
 //!
 //! Invariant: the file names of `log/` are the nonces, without a gap and without anything else.
 
+mod error;
 #[cfg(test)]
 mod tests;
 
@@ -19,11 +20,12 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ao_wire::{DataItem, ModuleId, WireError};
-use thiserror::Error;
+use ao_wire::{DataItem, ModuleId};
+
+pub use error::FolderError;
 
 use crate::bundle::{ModuleMeta, ModuleTag};
-use crate::{EntryError, LogEntry, Nonce, ProcessError, ProcessInfo};
+use crate::{LogEntry, Nonce, ProcessInfo};
 
 const PROCESS: &str = "process.ans104";
 const MODULE_ITEM: &str = "module.ans104";
@@ -32,105 +34,6 @@ const MODULE_JSON: &str = "module.json";
 const LOG: &str = "log";
 const SUFFIX: &str = ".ans104";
 const NONCE_DIGITS: usize = 12;
-
-/// Failure to read or write a log folder; names the file.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum FolderError {
-    /// The file system refused.
-    #[error("{}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The file system's own error.
-        #[source]
-        source: io::Error,
-    },
-    /// A file in `log/` that is not named after a nonce.
-    #[error("{}: unexpected file, expected 12 digits and {SUFFIX}", path.display())]
-    Unexpected {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A nonce between others has no file.
-    #[error("{}: nonce {nonce} is missing", path.display())]
-    Missing {
-        /// The file that should be there.
-        path: PathBuf,
-        /// Its nonce.
-        nonce: Nonce,
-    },
-    /// The file is not a data item.
-    #[error("{}: not a data item", path.display())]
-    Item {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: WireError,
-    },
-    /// The file is not a process.
-    #[error("{}: not an ao process", path.display())]
-    Process {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: ProcessError,
-    },
-    /// The file is not the bundle of an entry.
-    #[error("{}: not the bundle of an assignment", path.display())]
-    Entry {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: EntryError,
-    },
-    /// Neither `module.ans104` nor `module.wasm` is there.
-    #[error("{}: no {MODULE_ITEM}, and no {MODULE_WASM} with {MODULE_JSON}", path.display())]
-    NoModule {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Both `module.ans104` and `module.wasm` or `module.json` are there.
-    #[error("{}: both {MODULE_ITEM} and {MODULE_WASM} or {MODULE_JSON}", path.display())]
-    TwoModules {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// `module.json` is not what it must be.
-    #[error("{}: expected {{\"id\",\"owner\",\"tags\":[{{\"name\",\"value\"}}]}}", path.display())]
-    ModuleJson {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A tag of the module's item is not text.
-    #[error("{}: a tag is not UTF-8", path.display())]
-    ModuleTag {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The process runs another module.
-    #[error("{}: module {found}, but the process runs {named}", path.display())]
-    OtherModule {
-        /// The file.
-        path: PathBuf,
-        /// Id of the module there.
-        found: ModuleId,
-        /// The process' `Module`.
-        named: ModuleId,
-    },
-    /// The nonce has more digits than file names have.
-    #[error("nonce {nonce} has more than 12 digits")]
-    NonceTooBig {
-        /// The nonce.
-        nonce: Nonce,
-    },
-}
 
 /// A module with its binary.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,7 +40,7 @@ pub(crate) fn rsa(name: &str) -> Signer {
         "{}/../../fixtures/vectors/keys/{name}.json",
         env!("CARGO_MANIFEST_DIR")
     );
-    Signer::arweave(&Jwk::parse(&std::fs::read(path).unwrap()).unwrap()).unwrap()
+    Signer::arweave(&Jwk::parse(std::fs::read(path).unwrap()).unwrap()).unwrap()
 }
 
 pub(crate) fn scheduler() -> Signer {
@@ -177,8 +177,9 @@ impl TestLog {
             tags.push(("Message".to_owned(), message.to_string()));
         }
         if !legacy {
-            tags.iter_mut()
-                .for_each(|(name, _)| name.make_ascii_lowercase());
+            for (name, _) in &mut tags {
+                name.make_ascii_lowercase();
+            }
         }
         tags
     }

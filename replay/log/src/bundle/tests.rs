@@ -118,7 +118,7 @@ fn read(bytes: &[u8]) -> Result<(Content, BundleRoot), BundleReadError> {
                 .transcript
                 .extend_from_slice(bytes),
             Record::Receipt { bytes, .. } => {
-                content.steps.last_mut().unwrap().receipt = Some(bytes.to_vec())
+                content.steps.last_mut().unwrap().receipt = Some(bytes.to_vec());
             }
             Record::Checkpoint { meta, .. } => {
                 let slot = content

@@ -4,7 +4,7 @@ use ao_wire::bundle_bytes;
 
 use super::*;
 use crate::testlog::{self, TestLog, item, text_tags};
-use crate::{ChainRule, FolderError, LogVerifier, VerifyOptions};
+use crate::{ChainRule, EntryError, FolderError, LogVerifier, VerifyOptions};
 
 fn module(item_prefix: Vec<u8>, id: ModuleId, owner: String) -> Module {
     let tags = vec![ModuleTag {

@@ -181,9 +181,9 @@ fn removed_swapped_and_repeated_records_are_corruption() {
     let bytes = storage.live();
     let pick = |order: &[usize]| {
         let mut out = bytes[..bounds[0]].to_vec();
-        order
-            .iter()
-            .for_each(|&i| out.extend_from_slice(&bytes[bounds[i]..bounds[i + 1]]));
+        for &i in order {
+            out.extend_from_slice(&bytes[bounds[i]..bounds[i + 1]]);
+        }
         out
     };
     for order in [&[0, 2, 1, 3][..], &[0, 0, 1, 2, 3], &[1, 2, 3]] {
