@@ -1,9 +1,11 @@
 //! How: `fixtures/vectors/cu/messages.json` holds items in parts and what the reference CU made of them.
 
-use ao_wire::{Id, Tag, b64u};
+use ao_wire::{DataItem, Id, ItemBuilder, Signer, Tag, b64u};
 
 use super::dedup::{Key, Seen};
-use super::{Assignment, Item, Message, MessageError, Party, needs_process_of_old, write_env};
+use super::{
+    Assignment, Item, Message, MessageError, Party, Shown, needs_process_of_old, write_env,
+};
 use crate::json::{Value, parse};
 
 /// Addresses of the two keys that the vectors use, by the length of the key in hex.
@@ -206,6 +208,34 @@ fn assignment() -> Assignment<'static> {
     let tags =
         ["Epoch", "Nonce", "Timestamp", "Block-Height", "Process"].map(|name| Tag::new(name, "1"));
     Assignment::from_tags(&tags).expect("all tags are there")
+}
+
+#[test]
+fn a_signed_item_shows_its_parts() {
+    let builder = ItemBuilder {
+        target: Some([7; 32]),
+        anchor: Some([b'0'; 32]),
+        tags: vec![
+            Tag::new("A", "1"),
+            Tag::new("From", "x"),
+            Tag::new("A", "2"),
+        ],
+        data: b"hi",
+    };
+    let signer = Signer::ethereum(&[1; 32]).expect("a usable key");
+    let bytes = builder.build(&signer).expect("a legal item");
+    let signed = DataItem::parse(&bytes).expect("an item");
+    let (id, signature) = (signed.id(), b64u::encode(signed.signature()));
+    let shown = Shown::new(signed);
+    let mut out = Vec::new();
+    Message::Scheduled(shown.item(), assignment()).write(&mut out);
+    let owner = "0x1a642f0E3c3aF545E7AcBD38b07251B3990914F1";
+    let expected = format!(
+        r#"{{"Id":"{id}","Signature":"{signature}","Data":"hi","Owner":"{owner}","Target":"1","Anchor":"{}","From":"{owner}","#,
+        "0".repeat(32)
+    ) + r#""Tags":[{"name":"A","value":"1"},{"name":"A","value":"2"}],"Epoch":1,"Nonce":1,"Timestamp":1,"Block-Height":1,"#
+        + r#""Cron":false,"Read-Only":false}"#;
+    assert_eq!(String::from_utf8(out).as_deref(), Ok(expected.as_str()));
 }
 
 #[test]
