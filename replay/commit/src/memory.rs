@@ -1,0 +1,409 @@
+//! The memory root: plain BLAKE3 of a whole linear memory, kept up to date group by group.
+//!
+//! Not here: which groups changed (`ao-kernel`), proofs (`proof`).
+//!
+//! Invariant: once settled, node `i` of level `k` is the chaining value of the bytes of groups `i << k .. (i + 1) << k`
+//! that lie within the memory; `root()` equals `blake3::hash` of the memory.
+//!
+//! A BLAKE3 tree puts the largest power of two of its chunks on the left. Pairing neighbours level by level, and
+//! carrying an odd last node up unchanged, builds the same tree.
+
+use blake3::hazmat::{ChainingValue, Mode, merge_subtrees_non_root, merge_subtrees_root};
+
+use crate::Hash;
+use crate::zeros::{LEVELS, Zeros, group_value};
+
+/// Bytes of a group: the unit of change. The last group of a memory may be shorter.
+///
+/// The root doesn't depend on it.
+pub const GROUP_BYTES: usize = 4096;
+
+/// Nodes in a block, the unit of allocation: 256 KiB of memory at level 0.
+const BLOCK: usize = 64;
+
+/// A group or a length that a tree can't take.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TreeError {
+    /// More than 4 GiB.
+    #[error("memory of {bytes} bytes exceeds 4 GiB")]
+    TooLong {
+        /// The length asked for.
+        bytes: u64,
+    },
+    /// A resize that would cut a group, whose new hash can't be known without its contents.
+    #[error("cannot resize from {from} to {to} bytes: both must be multiples of 4096")]
+    CutsGroup {
+        /// The present length.
+        from: u64,
+        /// The length asked for.
+        to: u64,
+    },
+    /// No such group.
+    #[error("group {index} lies outside a memory of {groups} groups")]
+    NoSuchGroup {
+        /// The index asked for.
+        index: u32,
+        /// How many there are.
+        groups: u32,
+    },
+    /// Contents of the wrong length for their place.
+    #[error("group {index} has {expected} bytes, not {actual}")]
+    WrongLength {
+        /// The index of the group.
+        index: u32,
+        /// Bytes of the group.
+        expected: usize,
+        /// Bytes given.
+        actual: usize,
+    },
+}
+
+/// The BLAKE3 tree over one linear memory.
+///
+/// # Limits
+/// Memories of up to 4 GiB. Takes 64 bytes for each group of a 256 KiB stretch that was ever written; stretches of
+/// zeros take nothing.
+#[derive(Clone, Debug)]
+pub struct MemoryTree {
+    len: u64,
+    levels: Vec<Level>,
+    /// Contents of group 0: a memory of one group is hashed as a whole, which its chaining value doesn't tell.
+    first: Box<[u8; GROUP_BYTES]>,
+    /// Groups whose ancestors are out of date, in any order.
+    stale: Vec<u32>,
+}
+
+impl MemoryTree {
+    /// The tree of a memory of `len` zeros.
+    ///
+    /// # Errors
+    /// `len` exceeds 4 GiB.
+    pub fn new(len: u64) -> Result<Self, TreeError> {
+        let first = Box::new([0; GROUP_BYTES]);
+        let mut tree = Self { len: 0, levels: Vec::new(), first, stale: Vec::new() };
+        tree.set_len(len)?;
+        let last = len % GROUP_BYTES as u64;
+        if last != 0 {
+            tree.set_group(tree.groups() - 1, &vec![0; last as usize])?;
+        }
+        Ok(tree)
+    }
+
+    /// Bytes of the memory.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the memory has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of groups, the last one perhaps short.
+    pub fn groups(&self) -> u32 {
+        self.len.div_ceil(GROUP_BYTES as u64) as u32
+    }
+
+    /// Takes note of the contents of a group.
+    ///
+    /// # Errors
+    /// No such group, or not its number of bytes.
+    pub fn set_group(&mut self, index: u32, content: &[u8]) -> Result<(), TreeError> {
+        let expected = group_len(self.len, index).ok_or(TreeError::NoSuchGroup { index, groups: self.groups() })?;
+        if content.len() != expected {
+            return Err(TreeError::WrongLength { index, expected, actual: content.len() });
+        }
+        if index == 0 {
+            self.first[..expected].copy_from_slice(content);
+        }
+        let zeros = Zeros::covering(self.groups() as usize);
+        self.levels[0].set(&zeros, 0, index as usize, group_value(index as usize, content));
+        self.stale.push(index);
+        Ok(())
+    }
+
+    /// Takes note of several groups.
+    ///
+    /// # Errors
+    /// As [`MemoryTree::set_group`]; groups before the faulty one are taken.
+    pub fn update<'a>(&mut self, groups: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), TreeError> {
+        groups.into_iter().try_for_each(|(index, content)| self.set_group(index, content))
+    }
+
+    /// Changes the length: new bytes are zero, cut ones forgotten.
+    ///
+    /// # Errors
+    /// Either length is no multiple of 4096, or the new one exceeds 4 GiB.
+    pub fn resize(&mut self, len: u64) -> Result<(), TreeError> {
+        let group = GROUP_BYTES as u64;
+        if len == self.len {
+            return Ok(());
+        }
+        if !self.len.is_multiple_of(group) || !len.is_multiple_of(group) {
+            return Err(TreeError::CutsGroup { from: self.len, to: len });
+        }
+        self.set_len(len)
+    }
+
+    fn set_len(&mut self, len: u64) -> Result<(), TreeError> {
+        if len > 1 << 32 {
+            return Err(TreeError::TooLong { bytes: len });
+        }
+        // Nodes at the right edge cover fewer groups than their siblings: those of the old edge and of the new one.
+        let old_last = self.groups().checked_sub(1);
+        self.len = len;
+        let groups = self.groups();
+        self.stale.retain(|index| *index < groups);
+        self.stale.extend(old_last.filter(|last| *last < groups));
+        self.stale.extend(groups.checked_sub(1));
+        if groups == 0 {
+            self.first.fill(0);
+        }
+        let zeros = Zeros::covering(groups as usize);
+        self.levels.truncate(height(groups));
+        for (level, nodes) in self.levels.iter_mut().enumerate() {
+            nodes.resize(&zeros, level, width(groups, level));
+        }
+        for level in self.levels.len()..height(groups) {
+            let mut nodes = Level::default();
+            nodes.resize(&zeros, level, width(groups, level));
+            // A level that did not exist while all groups fit below it: its node 0 covers what was there.
+            self.levels.push(nodes);
+            self.stale.push(0);
+        }
+        Ok(())
+    }
+
+    /// The BLAKE3 hash of the memory. Costs the ancestors of the groups set since the last call.
+    pub fn root(&mut self) -> Hash {
+        if self.groups() <= 1 {
+            return *blake3::hash(&self.first[..self.len as usize]).as_bytes();
+        }
+        self.settle();
+        let top = self.levels.len() - 1;
+        let zeros = Zeros::covering(self.groups() as usize);
+        let [left, right] = [0, 1].map(|index| self.levels[top].get(&zeros, top, index));
+        *merge_subtrees_root(&left, &right, Mode::Hash).as_bytes()
+    }
+
+    /// The chaining value of a group at its place: with the index, a key for its contents in a store of groups.
+    pub fn group_value(&self, index: u32) -> Option<Hash> {
+        group_len(self.len, index)?;
+        let zeros = Zeros::covering(self.groups() as usize);
+        Some(self.levels[0].get(&zeros, 0, index as usize))
+    }
+
+    /// The values next to the path from a group to the root, from below.
+    pub(crate) fn siblings(&mut self, index: u32) -> Vec<ChainingValue> {
+        self.settle();
+        let groups = self.groups();
+        let zeros = Zeros::covering(groups as usize);
+        let path = (0..self.levels.len()).map(|level| (level, (index >> level) as usize ^ 1));
+        path.filter(|(level, sibling)| groups > 1 && *sibling < width(groups, *level))
+            .map(|(level, sibling)| self.levels[level].get(&zeros, level, sibling))
+            .collect()
+    }
+
+    /// Recomputes the ancestors of stale groups, level by level, up to the two children of the root.
+    fn settle(&mut self) {
+        let mut stale = std::mem::take(&mut self.stale);
+        if stale.is_empty() {
+            return;
+        }
+        stale.sort_unstable();
+        let groups = self.groups();
+        let zeros = Zeros::covering(groups as usize);
+        for level in 1..self.levels.len() {
+            for index in &mut stale {
+                *index >>= 1;
+            }
+            stale.dedup();
+            let (below, above) = self.levels.split_at_mut(level);
+            let (below, above) = (&below[level - 1], &mut above[0]);
+            for &index in &stale {
+                let index = index as usize;
+                let left = below.get(&zeros, level - 1, 2 * index);
+                let value = if 2 * index + 1 < width(groups, level - 1) {
+                    let right = below.get(&zeros, level - 1, 2 * index + 1);
+                    merge_subtrees_non_root(&left, &right, Mode::Hash)
+                } else {
+                    left
+                };
+                above.set(&zeros, level, index, value);
+            }
+        }
+        stale.clear();
+        self.stale = stale;
+    }
+}
+
+/// Bytes of group `index` in a memory of `len`; nothing if there is no such group.
+pub(crate) fn group_len(len: u64, index: u32) -> Option<usize> {
+    let start = u64::from(index) * GROUP_BYTES as u64;
+    (start < len).then(|| (len - start).min(GROUP_BYTES as u64) as usize)
+}
+
+/// Nodes of a level.
+pub(crate) fn width(groups: u32, level: usize) -> usize {
+    (groups as usize).div_ceil(1 << level)
+}
+
+/// Levels below the root: the top one has two nodes, or one if that is the whole memory.
+fn height(groups: u32) -> usize {
+    (0..LEVELS).take_while(|level| *level == 0 && groups > 0 || width(groups, *level) > 1).count()
+}
+
+/// The nodes of one level; blocks that were never written hold the values of zeros.
+#[derive(Clone, Debug, Default)]
+struct Level {
+    width: usize,
+    blocks: Vec<Option<Box<[ChainingValue; BLOCK]>>>,
+}
+
+impl Level {
+    fn get(&self, zeros: &Zeros, level: usize, index: usize) -> ChainingValue {
+        match &self.blocks[index / BLOCK] {
+            Some(block) => block[index % BLOCK],
+            None => zeros.get(level, index),
+        }
+    }
+
+    fn set(&mut self, zeros: &Zeros, level: usize, index: usize, value: ChainingValue) {
+        let (start, width) = (index - index % BLOCK, self.width);
+        let block = self.blocks[index / BLOCK].get_or_insert_with(|| {
+            let mut block = Box::new([[0; 32]; BLOCK]);
+            for at in start..width.min(start + BLOCK) {
+                block[at - start] = zeros.get(level, at);
+            }
+            block
+        });
+        block[index % BLOCK] = value;
+    }
+
+    fn resize(&mut self, zeros: &Zeros, level: usize, width: usize) {
+        // The last block may be in use and hold leftovers where the level grows; fresh blocks are absent, which is zeros.
+        if let Some(Some(block)) = self.blocks.get_mut(self.width / BLOCK) {
+            let end = width.min(self.width.next_multiple_of(BLOCK));
+            for index in self.width..end {
+                block[index % BLOCK] = zeros.get(level, index);
+            }
+        }
+        self.blocks.resize(width.div_ceil(BLOCK), None);
+        self.width = width;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(len: usize, seed: u64) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    fn tree_of(memory: &[u8]) -> MemoryTree {
+        let mut tree = MemoryTree::new(memory.len() as u64).unwrap();
+        tree.update((0..).zip(memory.chunks(GROUP_BYTES))).unwrap();
+        tree
+    }
+
+    fn expected(memory: &[u8]) -> Hash {
+        *blake3::hash(memory).as_bytes()
+    }
+
+    #[test]
+    fn root_is_plain_blake3_at_every_edge() {
+        for groups in 0..=130_usize {
+            for edge in [-1025, -1024, -1023, -1, 0, 1, 1023, 1024, 1025, 2048] {
+                let Some(len) = (groups * GROUP_BYTES).checked_add_signed(edge) else {
+                    continue;
+                };
+                let memory = pattern(len, 1);
+                assert_eq!(tree_of(&memory).root(), expected(&memory), "length {len}");
+                let zeros = vec![0; len];
+                let mut tree = MemoryTree::new(len as u64).unwrap();
+                assert_eq!(tree.root(), expected(&zeros), "{len} zeros");
+            }
+        }
+    }
+
+    #[test]
+    fn root_is_plain_blake3_at_every_length_below_three_groups() {
+        let memory = pattern(3 * GROUP_BYTES, 2);
+        for len in 0..memory.len() {
+            assert_eq!(tree_of(&memory[..len]).root(), expected(&memory[..len]), "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_sparse_tree_takes_space_only_where_it_was_written() {
+        let mut tree = MemoryTree::new(64 << 20).unwrap();
+        tree.set_group(9000, &[7; GROUP_BYTES]).unwrap();
+        tree.root();
+        let blocks: usize = tree.levels.iter().map(|level| level.blocks.iter().flatten().count()).sum();
+        // The written path and the right edge, at most two blocks a level.
+        assert!(blocks <= 2 * tree.levels.len(), "{blocks} blocks");
+    }
+
+    #[test]
+    fn lengths_and_groups_out_of_bounds_are_refused() {
+        assert_eq!(MemoryTree::new((1 << 32) + 1).unwrap_err(), TreeError::TooLong { bytes: (1 << 32) + 1 });
+        let mut tree = MemoryTree::new(5000).unwrap();
+        assert_eq!(tree.resize(8192), Err(TreeError::CutsGroup { from: 5000, to: 8192 }));
+        assert_eq!(tree.set_group(2, &[]), Err(TreeError::NoSuchGroup { index: 2, groups: 2 }));
+        let wrong = TreeError::WrongLength { index: 1, expected: 904, actual: 905 };
+        assert_eq!(tree.set_group(1, &[0; 905]), Err(wrong));
+        assert_eq!(tree.root(), expected(&[0; 5000]));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Set(prop::sample::Index, u64),
+        Resize(usize),
+        Root,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let index = any::<prop::sample::Index>();
+        prop_oneof![
+            6 => (index, 0..4_u64).prop_map(|(index, seed)| Op::Set(index, seed)),
+            2 => (0..300_usize).prop_map(Op::Resize),
+            2 => Just(Op::Root),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn root_follows_any_history_of_writes_and_sizes(ops in prop::collection::vec(op(), 1..60)) {
+            let mut memory = Vec::new();
+            let mut tree = MemoryTree::new(0).unwrap();
+            for op in ops {
+                match op {
+                    Op::Set(pick, seed) if !memory.is_empty() => {
+                        let index = pick.index(memory.len() / GROUP_BYTES);
+                        let content = if seed == 0 { vec![0; GROUP_BYTES] } else { pattern(GROUP_BYTES, seed) };
+                        memory[index * GROUP_BYTES..][..GROUP_BYTES].copy_from_slice(&content);
+                        tree.set_group(index as u32, &content).unwrap();
+                    }
+                    Op::Set(..) => {}
+                    Op::Resize(groups) => {
+                        memory.resize(groups * GROUP_BYTES, 0);
+                        tree.resize(memory.len() as u64).unwrap();
+                    }
+                    Op::Root => prop_assert_eq!(tree.root(), expected(&memory)),
+                }
+            }
+            prop_assert_eq!(tree.root(), expected(&memory));
+            for (index, content) in (0..).zip(memory.chunks(GROUP_BYTES)) {
+                prop_assert_eq!(tree.group_value(index), Some(group_value(index as usize, content)));
+            }
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! Receipts: what each step commits to, chained from the first to the last.
+//!
+//! Not here: when a state root is due (`policy`), the log of receipts (`log`).
+//!
+//! Invariant: a receipt is 256 bytes with one meaning; `decode` accepts only what `encode` writes. A chain is a function
+//! of the steps and the policy, so it comes out the same wherever a run was interrupted and resumed.
+
+use crate::bytes::Fields;
+use crate::{CheckpointPolicy, Hash, context, derive};
+
+/// Size of an encoded receipt.
+pub const RECEIPT_BYTES: usize = 256;
+
+const MAGIC: [u8; 8] = *b"AORCPT\0\x01";
+
+macro_rules! outcomes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// How a step ended. Codes are part of the receipt format; new ones may be added, none may change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum Outcome { $($(#[$doc])* $name = $code,)* }
+
+        impl Outcome {
+            /// Every outcome, by ascending code.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The outcome of this code.
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+outcomes! {
+    /// The guest answered.
+    Ok = 0,
+    /// The guest answered with an `Error`; memory is as before the step.
+    ModuleError = 1,
+    /// The guest's answer could not be understood.
+    MalformedAnswer = 2,
+    /// Trap: `unreachable`.
+    Unreachable = 16,
+    /// Trap: memory access out of bounds.
+    MemoryOutOfBounds = 17,
+    /// Trap: table access out of bounds.
+    TableOutOfBounds = 18,
+    /// Trap: indirect call through a null entry.
+    IndirectCallToNull = 19,
+    /// Trap: indirect call with the wrong signature.
+    BadSignature = 20,
+    /// Trap: integer overflow.
+    IntegerOverflow = 21,
+    /// Trap: division by zero.
+    DivisionByZero = 22,
+    /// Trap: conversion of NaN to an integer.
+    BadConversionToInteger = 23,
+    /// Trap: the bound on call depth.
+    StackOverflow = 24,
+    /// Another trap.
+    OtherTrap = 31,
+    /// The guest aborted.
+    Abort = 32,
+    /// The guest exited.
+    Exit = 33,
+    /// The gas limit.
+    OutOfGas = 48,
+    /// The memory limit.
+    MemoryLimit = 49,
+    /// The limit on the size of an answer.
+    ResultTooLarge = 50,
+    /// The message was evaluated at an earlier nonce and is skipped.
+    SkippedDuplicate = 64,
+    /// Skipped by another rule of the profile.
+    Skipped = 65,
+}
+
+impl Outcome {
+    /// The code in a receipt.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Bytes are not an encoded receipt.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiptError {
+    /// Not 256 bytes.
+    #[error("a receipt has 256 bytes, not {actual}")]
+    WrongLength {
+        /// Bytes given.
+        actual: usize,
+    },
+    /// Not a receipt, or of another version.
+    #[error("no receipt of version 1: wrong first 8 bytes")]
+    WrongMagic,
+    /// A code this version doesn't define.
+    #[error("unknown outcome {code} at offset 112")]
+    UnknownOutcome {
+        /// The code.
+        code: u8,
+    },
+    /// Bytes that say nothing must be zero.
+    #[error("bytes at offset {offset} have no meaning there")]
+    NotCanonical {
+        /// Where the field begins.
+        offset: usize,
+    },
+}
+
+/// What one step committed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The process.
+    pub process: Hash,
+    /// The nonce of the assignment.
+    pub nonce: u64,
+    /// The id of the assignment.
+    pub assignment_id: Hash,
+    /// Of [`input_hash`].
+    pub input_hash: Hash,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Of [`result_hash`].
+    pub result_hash: Hash,
+    /// Gas used.
+    pub gas: u64,
+    /// Id of the profile.
+    pub profile: Hash,
+    /// Hash of the receipt before, or the genesis of the chain.
+    pub prev: Hash,
+    /// The state after the step, where the policy wants it.
+    pub state_root: Option<Hash>,
+}
+
+/// Hashes what a step was given: the message and the environment exactly as written for the guest.
+pub fn input_hash(message_json: &[u8], env_json: &[u8]) -> Hash {
+    derive(context::INPUT, &[&(message_json.len() as u64).to_le_bytes(), message_json, env_json])
+}
+
+/// Hashes a result: the exact bytes of the body that `GET /result` serves for the step.
+pub fn result_hash(json: &[u8]) -> Hash {
+    derive(context::RESULT, &[json])
+}
+
+impl Receipt {
+    /// Lays the receipt out as in `FORMAT.md`.
+    pub fn encode(&self) -> [u8; RECEIPT_BYTES] {
+        let mut bytes = [0; RECEIPT_BYTES];
+        let mut put = |offset: usize, field: &[u8]| {
+            bytes[offset..offset + field.len()].copy_from_slice(field);
+        };
+        put(0, &MAGIC);
+        put(8, &self.process);
+        put(40, &self.nonce.to_le_bytes());
+        put(48, &self.assignment_id);
+        put(80, &self.input_hash);
+        put(112, &[self.outcome.code(), u8::from(self.state_root.is_some())]);
+        put(120, &self.result_hash);
+        put(152, &self.gas.to_le_bytes());
+        put(160, &self.profile);
+        put(192, &self.prev);
+        put(224, &self.state_root.unwrap_or_default());
+        bytes
+    }
+
+    /// Reads a receipt back.
+    ///
+    /// # Errors
+    /// The bytes are not what [`Receipt::encode`] writes for any receipt.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ReceiptError> {
+        if bytes.len() != RECEIPT_BYTES {
+            return Err(ReceiptError::WrongLength { actual: bytes.len() });
+        }
+        let mut fields = Fields(bytes);
+        if fields.take() != MAGIC {
+            return Err(ReceiptError::WrongMagic);
+        }
+        let process = fields.take();
+        let nonce = fields.take_u64();
+        let assignment_id = fields.take();
+        let input_hash = fields.take();
+        let [code, has_root] = fields.take();
+        let padding: [u8; 6] = fields.take();
+        let result_hash = fields.take();
+        let gas = fields.take_u64();
+        let profile = fields.take();
+        let prev = fields.take();
+        let root: Hash = fields.take();
+        if has_root > 1 {
+            return Err(ReceiptError::NotCanonical { offset: 113 });
+        }
+        if padding != [0; 6] {
+            return Err(ReceiptError::NotCanonical { offset: 114 });
+        }
+        if has_root == 0 && root != [0; 32] {
+            return Err(ReceiptError::NotCanonical { offset: 224 });
+        }
+        let outcome = Outcome::from_code(code).ok_or(ReceiptError::UnknownOutcome { code })?;
+        let state_root = (has_root == 1).then_some(root);
+        Ok(Self { process, nonce, assignment_id, input_hash, outcome, result_hash, gas, profile, prev, state_root })
+    }
+
+    /// The hash by which the next receipt, the receipt log and everyone else names this one.
+    pub fn hash(&self) -> Hash {
+        derive(context::RECEIPT, &[&self.encode()])
+    }
+
+    /// Whether `json`, the body of `GET /result`, is the result of this step.
+    pub fn commits_to_result(&self, json: &[u8]) -> bool {
+        result_hash(json) == self.result_hash
+    }
+}
+
+/// A receipt does not continue the chain.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// A nonce was left out or repeated.
+    #[error("receipt of nonce {actual} where {expected} is next")]
+    WrongNonce {
+        /// The nonce that is next.
+        expected: u64,
+        /// The nonce given.
+        actual: u64,
+    },
+    /// Of another process or made under another profile.
+    #[error("receipt of nonce {nonce} is of another process or profile")]
+    Foreign {
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// Does not name the receipt before it.
+    #[error("receipt of nonce {nonce} does not follow the one before")]
+    BrokenLink {
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// A state root is missing where the policy wants one, or present where it doesn't.
+    #[error("receipt of nonce {nonce}: state root due: {due}")]
+    StateRoot {
+        /// Its nonce.
+        nonce: u64,
+        /// Whether the policy wants one.
+        due: bool,
+    },
+}
+
+/// What a step adds to the chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// The nonce of the assignment.
+    pub nonce: u64,
+    /// The id of the assignment.
+    pub assignment_id: Hash,
+    /// Of [`input_hash`].
+    pub input_hash: Hash,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Of [`result_hash`].
+    pub result_hash: Hash,
+    /// Gas used.
+    pub gas: u64,
+    /// The state after the step; exactly where [`CheckpointPolicy::root_due`].
+    pub state_root: Option<Hash>,
+}
+
+/// The end of a chain of receipts, to be continued or checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptChain {
+    process: Hash,
+    profile: Hash,
+    policy: CheckpointPolicy,
+    head: Hash,
+    next: u64,
+}
+
+impl ReceiptChain {
+    /// A chain without receipts. All that its receipts have in common is hashed into its genesis.
+    pub fn start(process: Hash, module: Hash, profile: Hash, policy: CheckpointPolicy, first_nonce: u64) -> Self {
+        let interval = policy.interval().to_le_bytes();
+        let nonce = first_nonce.to_le_bytes();
+        let head = derive(context::GENESIS, &[&process, &module, &profile, &interval, &nonce]);
+        Self { process, profile, policy, head, next: first_nonce }
+    }
+
+    /// The chain as it was right after `last`.
+    pub fn resume(last: &Receipt, policy: CheckpointPolicy) -> Self {
+        Self {
+            process: last.process,
+            profile: last.profile,
+            policy,
+            head: last.hash(),
+            next: last.nonce.saturating_add(1),
+        }
+    }
+
+    /// Hash of the last receipt, or the genesis.
+    pub fn head(&self) -> Hash {
+        self.head
+    }
+
+    /// The nonce of the next receipt.
+    pub fn next_nonce(&self) -> u64 {
+        self.next
+    }
+
+    /// The rule by which receipts carry state roots.
+    pub fn policy(&self) -> CheckpointPolicy {
+        self.policy
+    }
+
+    /// Makes the receipt of the next step.
+    ///
+    /// # Errors
+    /// Not the next nonce, or a state root where none is due, or none where one is.
+    pub fn push(&mut self, step: Step) -> Result<Receipt, ChainError> {
+        let receipt = Receipt {
+            process: self.process,
+            nonce: step.nonce,
+            assignment_id: step.assignment_id,
+            input_hash: step.input_hash,
+            outcome: step.outcome,
+            result_hash: step.result_hash,
+            gas: step.gas,
+            profile: self.profile,
+            prev: self.head,
+            state_root: step.state_root,
+        };
+        self.verify(&receipt)?;
+        Ok(receipt)
+    }
+
+    /// Checks that a receipt is the next one, and steps over it. Its hashes of input, result and state are not judged here.
+    ///
+    /// # Errors
+    /// Why it isn't; the chain then stays where it was.
+    pub fn verify(&mut self, receipt: &Receipt) -> Result<(), ChainError> {
+        let nonce = receipt.nonce;
+        if (receipt.process, receipt.profile) != (self.process, self.profile) {
+            return Err(ChainError::Foreign { nonce });
+        }
+        if nonce != self.next {
+            return Err(ChainError::WrongNonce { expected: self.next, actual: nonce });
+        }
+        if receipt.prev != self.head {
+            return Err(ChainError::BrokenLink { nonce });
+        }
+        let due = self.policy.root_due(nonce);
+        if receipt.state_root.is_some() != due {
+            return Err(ChainError::StateRoot { nonce, due });
+        }
+        self.head = receipt.hash();
+        self.next = nonce.saturating_add(1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn receipt() -> Receipt {
+        Receipt {
+            process: [1; 32],
+            nonce: 31,
+            assignment_id: [2; 32],
+            input_hash: input_hash(b"{}", b"{}"),
+            outcome: Outcome::Ok,
+            result_hash: result_hash(b"{\"Output\":1}"),
+            gas: 17,
+            profile: [3; 32],
+            prev: [4; 32],
+            state_root: Some([5; 32]),
+        }
+    }
+
+    fn step(chain: &ReceiptChain) -> Step {
+        let nonce = chain.next_nonce();
+        Step {
+            nonce,
+            assignment_id: [nonce as u8; 32],
+            input_hash: input_hash(&nonce.to_le_bytes(), b"env"),
+            outcome: if nonce.is_multiple_of(7) { Outcome::Unreachable } else { Outcome::Ok },
+            result_hash: result_hash(&nonce.to_be_bytes()),
+            gas: nonce * 3,
+            state_root: chain.policy().root_due(nonce).then_some([9; 32]),
+        }
+    }
+
+    fn chain() -> ReceiptChain {
+        ReceiptChain::start([1; 32], [2; 32], [3; 32], CheckpointPolicy::every(4).unwrap(), 1)
+    }
+
+    fn run(chain: &mut ReceiptChain, steps: usize) -> Vec<Receipt> {
+        (0..steps).map(|_| chain.push(step(chain)).unwrap()).collect()
+    }
+
+    #[test]
+    fn encoding_is_frozen() {
+        let receipt = receipt();
+        assert_eq!(receipt.encode()[..8], *b"AORCPT\0\x01");
+        assert_eq!(
+            blake3::Hash::from(receipt.hash()).to_hex().as_str(),
+            "4a3c4a45c23875256cf92f5e0594b85282ec7fad4fa4ac442cf7eeaaae77ab32"
+        );
+        assert_eq!(
+            blake3::Hash::from(chain().head()).to_hex().as_str(),
+            "33a531a5fb42d79093cb892db1c3c5455384cc4f2fa83a8599a874d7e81de8a4"
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused_or_changes_the_hash() {
+        for receipt in [receipt(), Receipt { state_root: None, ..receipt() }] {
+            let bytes = receipt.encode();
+            assert_eq!(Receipt::decode(&bytes), Ok(receipt.clone()));
+            for bit in 0..8 * RECEIPT_BYTES {
+                let mut flipped = bytes;
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(other) = Receipt::decode(&flipped) {
+                    assert_eq!(other.encode(), flipped, "bit {bit} was ignored");
+                    assert_ne!(other.hash(), receipt.hash(), "bit {bit}");
+                }
+            }
+            for len in [0, 255] {
+                assert_eq!(Receipt::decode(&bytes[..len]), Err(ReceiptError::WrongLength { actual: len }));
+            }
+            let longer = [&bytes[..], &[0]].concat();
+            assert_eq!(Receipt::decode(&longer), Err(ReceiptError::WrongLength { actual: 257 }));
+        }
+    }
+
+    #[test]
+    fn outcome_codes_read_back() {
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_code(outcome.code()), Some(*outcome));
+        }
+        assert_eq!((0..=255).filter_map(Outcome::from_code).count(), Outcome::ALL.len());
+    }
+
+    #[test]
+    fn a_result_is_checked_against_its_receipt_alone() {
+        assert!(receipt().commits_to_result(b"{\"Output\":1}"));
+        assert!(!receipt().commits_to_result(b"{\"Output\": 1}"));
+    }
+
+    #[test]
+    fn message_and_environment_cannot_trade_bytes() {
+        assert_ne!(input_hash(b"ab", b"c"), input_hash(b"a", b"bc"));
+    }
+
+    #[test]
+    fn a_chain_resumed_at_any_nonce_gives_the_same_receipts() {
+        let straight = run(&mut chain(), 20);
+        for cut in 1..20 {
+            let mut receipts = run(&mut chain(), cut);
+            let last = Receipt::decode(&receipts[cut - 1].encode()).unwrap();
+            receipts.extend(run(&mut ReceiptChain::resume(&last, chain().policy()), 20 - cut));
+            assert_eq!(receipts, straight, "cut after {cut}");
+        }
+    }
+
+    #[test]
+    fn a_chain_notices_what_is_left_out_swapped_or_altered() {
+        let receipts = run(&mut chain(), 8);
+        let verify = |receipts: &[Receipt]| {
+            let mut chain = chain();
+            receipts.iter().try_for_each(|receipt| chain.verify(receipt))
+        };
+        assert_eq!(verify(&receipts), Ok(()));
+
+        let mut gap = receipts.clone();
+        gap.remove(3);
+        assert_eq!(verify(&gap), Err(ChainError::WrongNonce { expected: 4, actual: 5 }));
+        let altered = |change: fn(&mut Receipt)| {
+            let mut receipts = receipts.clone();
+            change(&mut receipts[3]);
+            verify(&receipts)
+        };
+        assert_eq!(altered(|r| r.gas += 1), Err(ChainError::BrokenLink { nonce: 5 }));
+        assert_eq!(altered(|r| r.prev[0] ^= 1), Err(ChainError::BrokenLink { nonce: 4 }));
+        assert_eq!(altered(|r| r.process[0] ^= 1), Err(ChainError::Foreign { nonce: 4 }));
+        assert_eq!(altered(|r| r.profile[0] ^= 1), Err(ChainError::Foreign { nonce: 4 }));
+        assert_eq!(altered(|r| r.state_root = Some([0; 32])), Err(ChainError::StateRoot { nonce: 4, due: false }));
+    }
+
+    #[test]
+    fn chains_under_other_terms_share_no_receipt() {
+        let policy = CheckpointPolicy::every(4).unwrap();
+        let heads = [
+            chain().head(),
+            ReceiptChain::start([9; 32], [2; 32], [3; 32], policy, 1).head(),
+            ReceiptChain::start([1; 32], [9; 32], [3; 32], policy, 1).head(),
+            ReceiptChain::start([1; 32], [2; 32], [9; 32], policy, 1).head(),
+            ReceiptChain::start([1; 32], [2; 32], [3; 32], CheckpointPolicy::STRICT, 1).head(),
+            ReceiptChain::start([1; 32], [2; 32], [3; 32], policy, 0).head(),
+        ];
+        for (at, head) in heads.iter().enumerate() {
+            assert!(!heads[..at].contains(head), "variant {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_decodes_encodes_to_itself(bytes in prop::collection::vec(any::<u8>(), RECEIPT_BYTES), code in 0..70_u8) {
+            let mut bytes = bytes;
+            bytes[..8].copy_from_slice(&MAGIC);
+            bytes[112..120].copy_from_slice(&[code, 1, 0, 0, 0, 0, 0, 0]);
+            match Receipt::decode(&bytes) {
+                Ok(receipt) => prop_assert_eq!(&receipt.encode()[..], &bytes[..]),
+                Err(error) => prop_assert_eq!(error, ReceiptError::UnknownOutcome { code }),
+            }
+        }
+    }
+}
