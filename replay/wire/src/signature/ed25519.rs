@@ -1,13 +1,17 @@
 //! Ed25519 as `@noble/ed25519` 1.x decides it, the library behind `arbundles`.
 //!
 //! For a key `A`, a signature `R ‖ S` and a message `m`, with `B` the base point and `L` its order:
-//! - `A` and `R` may be any encoding whose `y`, reduced mod `2^255 − 19`, is on the curve: non-canonical `y`, points of small
-//!   order and "negative zero" included. `S` must be below `L`.
+//! - `A` and `R` may be any encoding whose `y`, reduced mod `2^255 − 19`, is on the curve: non-canonical `y` and "negative
+//!   zero" included, for `R` also points of small order. `S` must be below `L`.
 //! - `k = SHA-512(R ‖ A ‖ m) mod L` over the encodings as transmitted, but with the sign bit cleared where `x = 0`.
 //! - The signature holds if `8·(S·B − k·A − R)` is the neutral element.
 //!
-//! This is ZIP-215 but for the sign bit of `x = 0`. Neither `verify` nor `verify_strict` of `ed25519-dalek` agrees: both
-//! compare `R` without the cofactor.
+//! This is ZIP-215 but for the sign bit of `x = 0`, and for keys of small order. noble takes those; they are refused here,
+//! since one signature by such a key holds for many messages. Neither `verify` nor `verify_strict` of `ed25519-dalek`
+//! agrees with noble: both compare `R` without the cofactor.
+//!
+//! noble's point addition fails for two points that differ by one of order 4. No honest signature gets there, but the
+//! holder of a secret key can add such a point to a *wrong* signature on purpose, and noble takes it; here it is wrong.
 //!
 //! **Invariant:** the rule above decides which messages exist, hence it can never change.
 
@@ -18,10 +22,24 @@ use sha2::{Digest as _, Sha512};
 
 use super::Failure;
 
+/// Checks an Ed25519 signature over `message` by the rule that decides items of types 2, 4, 5 and 6.
+///
+/// # Determinism
+///
+/// As `@noble/ed25519` 1.x, but for keys of small order, which are refused; neither `verify` nor `verify_strict` of
+/// `ed25519-dalek` agrees.
+#[must_use]
+pub fn verify_ed25519(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    verify(key, message, signature).is_ok()
+}
+
 /// Checks one signature; `key` has 32 bytes, `signature` 64.
 pub(super) fn verify(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Failure> {
     let (r, s) = signature.split_at(32);
     let (a, a_bytes) = decode(key).ok_or(Failure::Owner)?;
+    if a.is_small_order() {
+        return Err(Failure::Owner);
+    }
     let (r, r_bytes) = decode(r).ok_or(Failure::Signature)?;
     let s = s.try_into().expect("a signature has 64 bytes");
     let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s)).ok_or(Failure::Signature)?;

@@ -23,6 +23,7 @@ mod typed_data;
 
 use std::fmt::{self, Write as _};
 
+pub use ed25519::verify_ed25519;
 pub(crate) use ethereum::{EthereumKey, eip55_address};
 pub use rsa::verify_rsa_pss;
 pub(crate) use rsa::{KeyCache, PrivateKey, PrivateParts};

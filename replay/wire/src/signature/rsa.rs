@@ -33,10 +33,6 @@ const HASH_BYTES: usize = 32;
 ///
 /// For keys that don't fit a type-1 item, such as the 2048-bit ones of old Arweave transactions. The modulus is
 /// big-endian; the signature must be as long as the modulus is without leading zeros.
-///
-/// # Errors
-///
-/// `None`-like: `false` says that the key is no key, or that it did not sign `message`.
 #[must_use]
 pub fn verify_rsa_pss(modulus: &[u8], message: &[u8], signature: &[u8]) -> bool {
     PublicKey::new(modulus).is_some_and(|key| key.verify(message, signature))
