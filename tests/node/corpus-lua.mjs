@@ -266,6 +266,9 @@ export const tables = [
   ['base64', "local ok, b = pcall(require, '.base64') if not ok then return 'no base64' end return b.encode('any carnal pleas'), b.decode('YW55')"],
   ['utils', "local u = require('.utils') return u.reduce(function(a, b) return a + b end, 0, u.map(function(x) return x * 2 end, { 1, 2, 3 })), #u.filter(function(x) return x > 1 end, { 1, 2, 3 })"],
   ['io.open.missing', "local f, e, code = io.open('/no/such/file') return tostring(f), tostring(e), tostring(code)"],
+  ['io.open.write', "local f, e = io.open('/tmp/a.txt', 'w') return tostring(f), tostring(e)"],
+  ['io.open.directory', "return tostring(io.open('/tmp')), tostring(io.open('/', 'r'))"],
+  ['io.open.random', "return tostring(io.open('/dev/urandom', 'rb'))"],
   ['io.write', "return pcall(io.write, 'to stdout\\n')"],
   ['io.stderr', "return pcall(function() io.stderr:write('to stderr\\n') end)"],
   ['io.read', "return pcall(io.read, 'l')"],
@@ -278,18 +281,6 @@ export const tables = [
   ['debug.info', "local i = debug.getinfo(1, 'Sl') return i.short_src, i.currentline, i.what"],
   ['debug.traceback', 'return debug.traceback("here")'],
   ['debug.sethook', "local n = 0 debug.sethook(function() n = n + 1 end, '', 100) for i = 1, 10000 do end debug.sethook() return n > 0, n"]
-]
-
-/** Only with --files: whether a guest may have files is a matter of the profile. */
-export const files = [
-  ['file.write', "local f = assert(io.open('/tmp/a.txt', 'w')) f:write('hello ', 42, '\\n', 0.1) f:close() return 'written'"],
-  ['file.read', "local f = assert(io.open('/tmp/a.txt')) local s = f:read('a') f:close() return s"],
-  ['file.seek', "local f = assert(io.open('/tmp/a.txt', 'r+')) local size = f:seek('end') f:seek('set', 2) f:write('LL') f:seek('set') local s = f:read('l') f:close() return size, s"],
-  ['file.append', "local f = assert(io.open('/tmp/a.txt', 'a')) f:write(' more') f:close() for l in io.lines('/tmp/a.txt') do Line = l end return Line"],
-  ['file.rename', "return os.rename('/tmp/a.txt', '/tmp/b.txt'), os.remove('/tmp/b.txt'), io.open('/tmp/b.txt')"],
-  ['file.tmpfile', "local f = io.tmpfile() if not f then return 'none' end f:write('t') f:seek('set') return f:read('a')"],
-  ['file.random', "local f = io.open('/dev/urandom', 'rb') if not f then return 'none' end local s = f:read(8) f:close() return (s:gsub('.', function(c) return string.format('%02x', c:byte()) end))"],
-  ['file.directory', "return io.open('/tmp'), io.open('/', 'r')"]
 ]
 
 /** Last, for they leave the memory larger. */

@@ -79,8 +79,8 @@ function drawn (random, count) {
   return Array.from({ length: count }, (_, i) => { const [name, source] = kinds[i % kinds.length](); return [`drawn.${i}.${name}`, source] })
 }
 
-/** The steps of the corpus for the module of this short name; with `files` also those that write files. */
-export function corpus (module, files = false) {
+/** The steps of the corpus for the module of this short name. */
+export function corpus (module) {
   const { format } = MODULES[module]
   const random = generator(module)
   const process = id(`process/${module}`)
@@ -94,7 +94,7 @@ export function corpus (module, files = false) {
     { name: 'spawn', id: process, tags: {}, list: [], data: '1984' },
     ...evals([...lua.state, ...lua.sends, ...lua.errors, ...shown(lua.calls)]),
     ...conversations(random),
-    ...evals(shown([...lua.numbers, ...lua.strings, ...lua.tables, ...(module === 'sqlite' ? lua.sqlite : []), ...drawn(random, 25), ...(files ? lua.files : []), ...lua.growth]))
+    ...evals(shown([...lua.numbers, ...lua.strings, ...lua.tables, ...(module === 'sqlite' ? lua.sqlite : []), ...drawn(random, 25), ...lua.growth]))
   ]
   return steps.map((step, nonce) => {
     const from = step.from && step.from !== 'owner' ? id(step.from) : OWNER
@@ -122,6 +122,6 @@ export function corpus (module, files = false) {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const args = parseArgs({ module: undefined, files: Boolean }, `usage: node corpus.mjs --module ${Object.keys(MODULES).join('|')} [--files]`)
-  for (const step of corpus(args.module, args.files)) process.stdout.write(JSON.stringify(step) + '\n')
+  const { module } = parseArgs({ module: undefined }, `usage: node corpus.mjs --module ${Object.keys(MODULES).join('|')}`)
+  for (const step of corpus(module)) process.stdout.write(JSON.stringify(step) + '\n')
 }

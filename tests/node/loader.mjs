@@ -10,6 +10,9 @@ import { require } from './tools.mjs'
 v8.setFlagsFromString('--experimental-wasm-memory64')
 const AoLoader = require('@permaweb/ao-loader')
 
+// The loader's metering hands on the whole `.buffer` of a Buffer: for a small module that is a pool, and no module at all.
+Buffer.poolSize = 0
+
 // Some glues overwrite this; ours is taken first.
 const nanoseconds = process.hrtime.bigint
 

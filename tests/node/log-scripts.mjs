@@ -62,5 +62,5 @@ export function smallScript (_, { addressOf }) {
 
 /** For the guests of fixtures/guests: the data is all they look at. */
 export function guestScript (_, { addressOf }) {
-  return ['first', 'second', '', 'unicode ✓', 'last'].map((data, i) => ({ signer: ['owner', 'user', 'ethereum:0', 'ed25519:0', 'user'][i], tags: action('Any', { N: String(i), To: addressOf('owner') }), data }))
+  return ['first', 'now!', '', 'unicode ✓', 'last'].map((data, i) => ({ signer: ['owner', 'user', 'ethereum:0', 'ed25519:0', 'user'][i], tags: action('Any', { N: String(i), To: addressOf('owner') }), data }))
 }
