@@ -1,0 +1,132 @@
+//! What the host needs to know of an admitted module.
+//!
+//! Not here: how any of it is used.
+//! Invariant: describes the module as published, before any pass.
+
+use wasmparser::{ExternalKind, FuncType, FunctionBody, Operator, RefType, ValType};
+
+use super::{AdmissionError, AdmissionLimits, Item};
+
+/// Facts about an admitted module, in its own index spaces.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Function types.
+    pub types: Vec<FuncType>,
+    /// Imports, all of them functions.
+    pub imports: Vec<ImportFact>,
+    /// The memory, if there is one.
+    pub memory: Option<MemoryFact>,
+    /// Tables.
+    pub tables: Vec<TableFact>,
+    /// Globals.
+    pub globals: Vec<GlobalFact>,
+    /// Exports.
+    pub exports: Vec<ExportFact>,
+    /// Number of functions that the module defines.
+    pub functions: u32,
+    /// Whether code may change a table after instantiation: if not, tables are no part of the state.
+    pub mutates_tables: bool,
+    /// Whether there is a start function.
+    pub has_start: bool,
+    /// Names of the custom sections.
+    pub custom_sections: Vec<String>,
+    pub(super) imported_functions: u32,
+    pub(super) bodies: u32,
+}
+
+/// An imported function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportFact {
+    /// Module name.
+    pub module: String,
+    /// Field name.
+    pub name: String,
+    /// Signature.
+    pub ty: FuncType,
+}
+
+/// The memory as declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryFact {
+    /// Whether addresses are 64-bit.
+    pub is64: bool,
+    /// Initial pages of 64 KiB.
+    pub initial_pages: u64,
+    /// Declared maximum in pages; the passes cut it to [`MEMORY_PAGES_MAX`](crate::rewrite::MEMORY_PAGES_MAX).
+    pub max_pages: Option<u64>,
+}
+
+/// A table as declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableFact {
+    /// Type of its entries.
+    pub element: RefType,
+    /// Initial entries.
+    pub initial: u64,
+    /// Declared maximum.
+    pub max: Option<u64>,
+}
+
+/// A global.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GlobalFact {
+    /// Type of its value.
+    pub ty: ValType,
+    /// Whether code may set it: then it is part of the state.
+    pub mutable: bool,
+}
+
+/// An export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportFact {
+    /// Its name.
+    pub name: String,
+    /// What is exported.
+    pub kind: ExternalKind,
+    /// Its index among those of its kind.
+    pub index: u32,
+}
+
+/// Looks through a validated body for what the facts and limits ask.
+pub(super) fn look_into(
+    facts: &mut Facts,
+    limits: &AdmissionLimits,
+    wasm: &[u8],
+    index: u32,
+    body: &FunctionBody<'_>,
+) -> Result<(), AdmissionError> {
+    let check = |what, found: u64, max: u64| {
+        let item = || Item::function(index, wasm);
+        if found > max { Err(AdmissionError::FunctionTooLarge { item: item(), what, found, max }) } else { Ok(()) }
+    };
+    let invalid = |source: wasmparser::BinaryReaderError| AdmissionError::Invalid {
+        section: "code",
+        item: Item::function(index, wasm),
+        offset: source.offset(),
+        source,
+    };
+    check("bytes", body.as_bytes().len() as u64, limits.function_bytes_max)?;
+    let mut locals = 0;
+    for group in body.get_locals_reader().map_err(invalid)? {
+        locals += u64::from(group.map_err(invalid)?.0);
+    }
+    check("locals", locals, limits.function_locals_max)?;
+    let mut nesting = 0_u64;
+    let mut ops = body.get_operators_reader().map_err(invalid)?;
+    while !ops.eof() {
+        match ops.read().map_err(invalid)? {
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+                nesting += 1;
+                check("nested blocks", nesting, limits.function_nesting_max)?;
+            }
+            Operator::End => nesting = nesting.saturating_sub(1),
+            Operator::TableSet { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. } => facts.mutates_tables = true,
+            _ => {}
+        }
+    }
+    Ok(())
+}

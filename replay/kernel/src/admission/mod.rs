@@ -1,0 +1,208 @@
+//! Which modules are let in: validated against one explicit feature set, within named limits, importing only what the
+//! host has.
+//!
+//! Not here: what is done to an admitted module (`rewrite`), and which imports there are, which the caller says.
+//! Invariant: an admitted module meets no construct later on that a pass, the host or an engine has to refuse, but for
+//! what its metering format adds.
+
+mod error;
+mod facts;
+mod limits;
+
+pub use error::{AdmissionError, Item};
+pub use facts::{ExportFact, Facts, GlobalFact, ImportFact, MemoryFact, TableFact};
+pub use limits::AdmissionLimits;
+
+use wasmparser::{FuncType, Parser, Payload, ValidPayload, Validator, WasmFeatures};
+
+/// The feature set. Everything else is refused: threads, relaxed SIMD, exceptions, tail calls, multi-memory, garbage
+/// collection, function references, custom page sizes, wide arithmetic, components.
+///
+/// # Determinism
+/// Of what is in, only the bits of NaN results and the outcome of growing are an engine's choice; `rewrite` takes it.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::MEMORY64).union(WasmFeatures::EXTENDED_CONST);
+
+/// Validates a module as published and collects what the host needs to know of it.
+///
+/// # Errors
+/// The first reason to refuse the module, in the order of its sections.
+pub fn admit(
+    wasm: &[u8],
+    limits: &AdmissionLimits,
+    known_import: &dyn Fn(&str, &str, &FuncType) -> bool,
+) -> Result<Facts, AdmissionError> {
+    limits.check("module", "bytes", wasm.len() as u64, limits.module_bytes_max)?;
+    let mut gate = Gate { limits, known_import, facts: Facts::default(), section: "header", data_bytes: 0 };
+    let mut validator = Validator::new_with_features(FEATURES);
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(|source| gate.invalid(wasm, None, source))?;
+        gate.section = section_name(&payload).unwrap_or(gate.section);
+        match validator.payload(&payload) {
+            Ok(ValidPayload::Func(function, body)) => {
+                let index = function.index;
+                let mut function = function.into_validator(wasmparser::FuncValidatorAllocations::default());
+                function.validate(&body).map_err(|source| gate.invalid(wasm, Some(index), source))?;
+            }
+            Ok(_) => {}
+            Err(source) => return Err(gate.invalid(wasm, None, source)),
+        }
+        gate.payload(wasm, payload)?;
+    }
+    Ok(gate.facts)
+}
+
+struct Gate<'g> {
+    limits: &'g AdmissionLimits,
+    known_import: &'g dyn Fn(&str, &str, &FuncType) -> bool,
+    facts: Facts,
+    section: &'static str,
+    data_bytes: u64,
+}
+
+impl Gate<'_> {
+    fn invalid(&self, wasm: &[u8], function: Option<u32>, source: wasmparser::BinaryReaderError) -> AdmissionError {
+        let item = function.map_or(Item::Section, |index| Item::function(index, wasm));
+        AdmissionError::Invalid { section: self.section, item, offset: source.offset(), source }
+    }
+
+    fn payload(&mut self, wasm: &[u8], payload: Payload<'_>) -> Result<(), AdmissionError> {
+        // What cannot be read was refused by the validator before it comes here.
+        let section = self.section;
+        let read = move |source: wasmparser::BinaryReaderError| AdmissionError::Invalid {
+            section,
+            item: Item::Section,
+            offset: source.offset(),
+            source,
+        };
+        let limits = self.limits;
+        let count = |what, count: u32, max: u64| limits.check(section, what, u64::from(count), max);
+        match payload {
+            Payload::TypeSection(section) => {
+                count("types", section.count(), limits.types_max)?;
+                for group in section {
+                    self.facts.types.extend(group.map_err(read)?.into_types().map(|ty| ty.unwrap_func().clone()));
+                }
+            }
+            Payload::ImportSection(section) => {
+                count("imports", section.count(), limits.imports_max)?;
+                for import in section.into_imports() {
+                    self.import(&import.map_err(read)?)?;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                count("functions", section.count(), limits.functions_max)?;
+                self.facts.functions = section.count();
+            }
+            Payload::TableSection(section) => {
+                count("tables", section.count(), limits.tables_max)?;
+                for table in section {
+                    self.table(&table.map_err(read)?.ty)?;
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    let memory = memory.map_err(read)?;
+                    limits.check("memory", "initial pages", memory.initial, limits.memory_pages_max)?;
+                    let (is64, initial_pages, max_pages) = (memory.memory64, memory.initial, memory.maximum);
+                    self.facts.memory = Some(MemoryFact { is64, initial_pages, max_pages });
+                }
+            }
+            Payload::GlobalSection(section) => {
+                count("globals", section.count(), limits.globals_max)?;
+                for global in section {
+                    let ty = global.map_err(read)?.ty;
+                    self.facts.globals.push(GlobalFact { ty: ty.content_type, mutable: ty.mutable });
+                }
+            }
+            Payload::ExportSection(section) => {
+                count("exports", section.count(), limits.exports_max)?;
+                for export in section {
+                    self.export(&export.map_err(read)?)?;
+                }
+            }
+            Payload::StartSection { .. } => self.facts.has_start = true,
+            Payload::ElementSection(section) => count("segments", section.count(), limits.element_segments_max)?,
+            Payload::DataSection(section) => {
+                count("segments", section.count(), limits.data_segments_max)?;
+                for (index, data) in (0_u32..).zip(section) {
+                    self.data(index, &data.map_err(read)?)?;
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                let index = self.facts.imported_functions + self.facts.bodies;
+                self.facts.bodies += 1;
+                facts::look_into(&mut self.facts, limits, wasm, index, &body)?;
+            }
+            Payload::CustomSection(section) => self.facts.custom_sections.push(section.name().to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, import: &wasmparser::Import<'_>) -> Result<(), AdmissionError> {
+        let (module, name) = (import.module.to_owned(), import.name.to_owned());
+        let wasmparser::TypeRef::Func(ty) = import.ty else {
+            return Err(AdmissionError::ImportKind { module, name });
+        };
+        let ty = self.facts.types[ty as usize].clone();
+        if !(self.known_import)(&module, &name, &ty) {
+            return Err(AdmissionError::UnknownImport { module, name, ty });
+        }
+        self.facts.imported_functions += 1;
+        self.facts.imports.push(ImportFact { module, name, ty });
+        Ok(())
+    }
+
+    fn table(&mut self, ty: &wasmparser::TableType) -> Result<(), AdmissionError> {
+        let table = self.facts.tables.len() as u32;
+        if ty.table64 {
+            return Err(AdmissionError::Table64 { table });
+        }
+        self.limits.check("table", "initial entries", ty.initial, self.limits.table_entries_max)?;
+        self.facts.tables.push(TableFact { element: ty.element_type, initial: ty.initial, max: ty.maximum });
+        Ok(())
+    }
+
+    fn export(&mut self, export: &wasmparser::Export<'_>) -> Result<(), AdmissionError> {
+        let name = export.name.to_owned();
+        if name.starts_with(crate::rewrite::RESERVED_PREFIX) {
+            return Err(AdmissionError::ReservedExport { name });
+        }
+        self.facts.exports.push(ExportFact { name, kind: export.kind, index: export.index });
+        Ok(())
+    }
+
+    fn data(&mut self, segment: u32, data: &wasmparser::Data<'_>) -> Result<(), AdmissionError> {
+        self.data_bytes += data.data.len() as u64;
+        self.limits.check("data", "bytes", self.data_bytes, self.limits.data_bytes_max)?;
+        let wasmparser::DataKind::Active { offset_expr, .. } = &data.kind else { return Ok(()) };
+        for op in offset_expr.get_operators_reader().into_iter().flatten() {
+            if matches!(op, wasmparser::Operator::GlobalGet { .. }) {
+                return Err(AdmissionError::DataOffset { segment });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn section_name(payload: &Payload<'_>) -> Option<&'static str> {
+    Some(match payload {
+        Payload::Version { .. } => "header",
+        Payload::TypeSection(_) => "type",
+        Payload::ImportSection(_) => "import",
+        Payload::FunctionSection(_) => "function",
+        Payload::TableSection(_) => "table",
+        Payload::MemorySection(_) => "memory",
+        Payload::TagSection(_) => "tag",
+        Payload::GlobalSection(_) => "global",
+        Payload::ExportSection(_) => "export",
+        Payload::StartSection { .. } => "start",
+        Payload::ElementSection(_) => "element",
+        Payload::DataCountSection { .. } => "data count",
+        Payload::CodeSectionStart { .. } | Payload::CodeSectionEntry(_) => "code",
+        Payload::DataSection(_) => "data",
+        Payload::CustomSection(_) => "custom",
+        Payload::End(_) => "end",
+        _ => return None,
+    })
+}
