@@ -7,6 +7,7 @@
 //! Invariant: hashed bytes are laid out by hand as `FORMAT.md` says, and every decoder accepts exactly what its encoder writes.
 
 mod bytes;
+mod chain;
 mod log;
 mod memory;
 mod policy;
@@ -15,13 +16,12 @@ mod receipt;
 mod state;
 mod zeros;
 
+pub use chain::{ChainError, ReceiptChain, Step};
 pub use log::{Checkpoint, CheckpointError, LogProofError, ReceiptLog, verify_consistency, verify_inclusion};
 pub use memory::{GROUP_BYTES, MemoryTree, TreeError};
 pub use policy::{CheckpointPolicy, ImageSchedule, PolicyError};
 pub use proof::{GroupProof, ProofError};
-pub use receipt::{
-    ChainError, Outcome, RECEIPT_BYTES, Receipt, ReceiptChain, ReceiptError, Step, input_hash, result_hash,
-};
+pub use receipt::{Outcome, RECEIPT_BYTES, Receipt, ReceiptError, input_hash, result_hash};
 pub use state::{Global, GlobalKind, StateParts, StateRoot, host_state_hash, tables_hash};
 
 /// A hash of 32 bytes: BLAKE3, or SHA-256 in the receipt log.
