@@ -17,16 +17,11 @@ pub fn verify_all(items: &[DataItem<'_>]) -> Vec<Result<(), VerifyError>> {
     {
         use rayon::prelude::*;
         let items = items.par_iter().with_min_len(ITEMS_PER_TASK_MIN);
-        items
-            .map_init(KeyCache::default, |keys, item| item.verify_cached(keys))
-            .collect()
+        items.map_init(KeyCache::default, |keys, item| item.verify_cached(keys)).collect()
     }
     #[cfg(not(feature = "rayon"))]
     {
         let mut keys = KeyCache::default();
-        items
-            .iter()
-            .map(|item| item.verify_cached(&mut keys))
-            .collect()
+        items.iter().map(|item| item.verify_cached(&mut keys)).collect()
     }
 }

@@ -83,22 +83,13 @@ impl Signer {
         if owner.len() != SignatureType::Arweave.owner_len() || owner[0] == 0 {
             return Err(BuildError::WalletLength { len: owner.len() });
         }
-        Ok(Signer {
-            owner,
-            key: Key::Arweave {
-                key: jwk.private_key()?,
-                salt: PssSalt::Max,
-            },
-        })
+        Ok(Signer { owner, key: Key::Arweave { key: jwk.private_key()?, salt: PssSalt::Max } })
     }
 
     /// Signs as type 2 with the key that grows from this seed.
     pub fn ed25519(seed: &[u8; 32]) -> Signer {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
-        Signer {
-            owner: key.verifying_key().to_bytes().to_vec(),
-            key: Key::Ed25519(key),
-        }
+        Signer { owner: key.verifying_key().to_bytes().to_vec(), key: Key::Ed25519(key) }
     }
 
     /// Signs as type 3 with this secret number.
@@ -108,10 +99,7 @@ impl Signer {
     /// Zero, or not below the order of the group.
     pub fn ethereum(secret: &[u8; 32]) -> Result<Signer, BuildError> {
         let key = EthereumKey::new(secret).ok_or(BuildError::EthereumSecret)?;
-        Ok(Signer {
-            owner: key.owner(),
-            key: Key::Ethereum(key),
-        })
+        Ok(Signer { owner: key.owner(), key: Key::Ethereum(key) })
     }
 
     /// With this salt for RSA; the other types have none and don't change.
@@ -146,10 +134,7 @@ impl Signer {
                     PssSalt::Max => random(max)?,
                     PssSalt::Digest => random(32)?,
                     PssSalt::Bytes(bytes) if bytes.len() > max => {
-                        return Err(BuildError::SaltLength {
-                            len: bytes.len(),
-                            max,
-                        });
+                        return Err(BuildError::SaltLength { len: bytes.len(), max });
                     }
                     PssSalt::Bytes(bytes) => bytes.clone(),
                 };
@@ -163,9 +148,7 @@ impl Signer {
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer")
-            .field("signature_type", &self.signature_type())
-            .finish_non_exhaustive()
+        f.debug_struct("Signer").field("signature_type", &self.signature_type()).finish_non_exhaustive()
     }
 }
 
@@ -191,19 +174,10 @@ impl ItemBuilder<'_> {
     pub fn build(&self, signer: &Signer) -> Result<Vec<u8>, BuildError> {
         let (signature_type, owner) = (signer.signature_type(), signer.owner());
         let raw_tags = encode_tags(self.tags.iter().copied());
-        let hash = signed_hash(
-            signature_type,
-            owner,
-            self.target.as_ref(),
-            self.anchor.as_ref(),
-            &raw_tags,
-            self.data,
-        );
+        let hash = signed_hash(signature_type, owner, self.target.as_ref(), self.anchor.as_ref(), &raw_tags, self.data);
         let signature = signer.sign(&hash)?;
 
-        let mut out = Vec::with_capacity(
-            2 + signature.len() + owner.len() + 82 + raw_tags.len() + self.data.len(),
-        );
+        let mut out = Vec::with_capacity(2 + signature.len() + owner.len() + 82 + raw_tags.len() + self.data.len());
         out.extend_from_slice(&signature_type.code().to_le_bytes());
         out.extend_from_slice(&signature);
         out.extend_from_slice(owner);

@@ -45,10 +45,7 @@ impl<'a> Bundle<'a> {
 
     fn parse_deep(bytes: &'a [u8], limits: &Limits, depth: u32) -> Result<Bundle<'a>, WireError> {
         if depth > limits.nesting_max {
-            return Err(WireError::Nesting {
-                depth,
-                max: limits.nesting_max,
-            });
+            return Err(WireError::Nesting { depth, max: limits.nesting_max });
         }
         let mut reader = Reader::new(bytes, 0);
         let count = reader.bounded::<COUNT_BYTES>("bundle item count", limits.bundle_items_max)?;
@@ -63,13 +60,7 @@ impl<'a> Bundle<'a> {
             reader.take(size, "bundle item")?;
         }
         reader.finish("bundle")?;
-        Ok(Bundle {
-            header,
-            body,
-            count: count as usize,
-            depth,
-            limits: *limits,
-        })
+        Ok(Bundle { header, body, count: count as usize, depth, limits: *limits })
     }
 
     /// How many items it says it has.
@@ -86,12 +77,7 @@ impl<'a> Bundle<'a> {
     ///
     /// A wrong item does not end the iteration: its neighbours are known from the header.
     pub fn items(&self) -> Items<'a> {
-        Items {
-            header: self.header,
-            body: self.body,
-            left: self.count,
-            limits: self.limits,
-        }
+        Items { header: self.header, body: self.body, left: self.count, limits: self.limits }
     }
 
     /// The bundle that `item` of this bundle carries as its data, if its tags say that it carries one.
@@ -128,20 +114,10 @@ impl<'a> Iterator for Items<'a> {
         let header = Id(*self.header.array("bundle item id").expect(checked));
         let item_at = self.body.offset();
         let bytes = self.body.take(size, "bundle item").expect(checked);
-        Some(
-            DataItem::parse_at(bytes, item_at, &self.limits).and_then(|item| {
-                let computed = item.id();
-                if computed == header {
-                    Ok(item)
-                } else {
-                    Err(WireError::ItemId {
-                        offset: id_at,
-                        header,
-                        computed,
-                    })
-                }
-            }),
-        )
+        Some(DataItem::parse_at(bytes, item_at, &self.limits).and_then(|item| {
+            let computed = item.id();
+            if computed == header { Ok(item) } else { Err(WireError::ItemId { offset: id_at, header, computed }) }
+        }))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -35,11 +35,7 @@ impl BlobHasher {
     /// The blob's hash.
     pub fn finish(self) -> DeepHash {
         let tag = tag_hash("blob", self.len);
-        Sha384::new()
-            .chain_update(tag)
-            .chain_update(self.content.finalize())
-            .finalize()
-            .into()
+        Sha384::new().chain_update(tag).chain_update(self.content.finalize()).finalize().into()
     }
 }
 
@@ -53,10 +49,7 @@ pub struct ListHasher {
 impl ListHasher {
     /// A list of `len` elements, none given yet.
     pub fn new(len: usize) -> ListHasher {
-        ListHasher {
-            acc: tag_hash("list", len as u64),
-            missing: len,
-        }
+        ListHasher { acc: tag_hash("list", len as u64), missing: len }
     }
 
     /// Appends an element by its deep hash: a finished [`BlobHasher`] or [`ListHasher`].
@@ -65,15 +58,8 @@ impl ListHasher {
     ///
     /// If the list is already full.
     pub fn push(&mut self, element: DeepHash) {
-        self.missing = self
-            .missing
-            .checked_sub(1)
-            .expect("a list gets as many elements as it was made for");
-        self.acc = Sha384::new()
-            .chain_update(self.acc)
-            .chain_update(element)
-            .finalize()
-            .into();
+        self.missing = self.missing.checked_sub(1).expect("a list gets as many elements as it was made for");
+        self.acc = Sha384::new().chain_update(self.acc).chain_update(element).finalize().into();
     }
 
     /// Appends a blob that is at hand.
@@ -93,10 +79,7 @@ impl ListHasher {
     ///
     /// If elements are missing.
     pub fn finish(self) -> DeepHash {
-        assert_eq!(
-            self.missing, 0,
-            "a list gets as many elements as it was made for"
-        );
+        assert_eq!(self.missing, 0, "a list gets as many elements as it was made for");
         self.acc
     }
 }
@@ -111,11 +94,7 @@ pub fn deep_hash_list(blobs: &[&[u8]]) -> DeepHash {
 }
 
 fn tag_hash(kind: &str, len: u64) -> DeepHash {
-    Sha384::new()
-        .chain_update(kind)
-        .chain_update(len.to_string())
-        .finalize()
-        .into()
+    Sha384::new().chain_update(kind).chain_update(len.to_string()).finalize().into()
 }
 
 #[cfg(test)]

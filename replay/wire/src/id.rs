@@ -52,9 +52,7 @@ impl FromStr for Id {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Id, IdError> {
-        b64u::decode_32(text)
-            .map(Id)
-            .ok_or(IdError { len: text.len() })
+        b64u::decode_32(text).map(Id).ok_or(IdError { len: text.len() })
     }
 }
 
@@ -150,13 +148,7 @@ mod tests {
 
     #[test]
     fn wrong_lengths_alphabets_and_trailing_bits_are_refused() {
-        for bad in [
-            "",
-            "abc",
-            &TEXT[1..],
-            &format!("{TEXT}="),
-            &TEXT.replace('Y', "+"),
-        ] {
+        for bad in ["", "abc", &TEXT[1..], &format!("{TEXT}="), &TEXT.replace('Y', "+")] {
             assert_eq!(bad.parse::<Id>(), Err(IdError { len: bad.len() }), "{bad}");
         }
         let trailing = format!("{}h", &TEXT[..42]);

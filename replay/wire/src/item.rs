@@ -53,26 +53,14 @@ impl<'a> DataItem<'a> {
     }
 
     /// Parses an item whose first byte is number `offset` of the caller's input.
-    pub(crate) fn parse_at(
-        bytes: &'a [u8],
-        offset: usize,
-        limits: &Limits,
-    ) -> Result<DataItem<'a>, WireError> {
+    pub(crate) fn parse_at(bytes: &'a [u8], offset: usize, limits: &Limits) -> Result<DataItem<'a>, WireError> {
         let (found, max) = (bytes.len() as u64, limits.item_bytes_max);
         if found > max {
-            return Err(WireError::Limit {
-                offset,
-                field: "item bytes",
-                found,
-                max,
-            });
+            return Err(WireError::Limit { offset, field: "item bytes", found, max });
         }
         let mut reader = Reader::new(bytes, offset);
         let code = u16::from_le_bytes(*reader.array("signature type")?);
-        let signature_type = SignatureType::from_code(code).ok_or(WireError::SignatureType {
-            offset,
-            found: code,
-        })?;
+        let signature_type = SignatureType::from_code(code).ok_or(WireError::SignatureType { offset, found: code })?;
         let signature = reader.take(signature_type.signature_len() as u64, "signature")?;
         let owner = reader.take(signature_type.owner_len() as u64, "owner")?;
         let target = optional(&mut reader, "target")?;
@@ -84,17 +72,7 @@ impl<'a> DataItem<'a> {
         let raw_tags = reader.take(tag_bytes, "tags")?;
         let tags = Tags::parse(raw_tags, tags_at, (count_at, count), limits)?;
         let data = reader.rest();
-        Ok(DataItem {
-            bytes,
-            signature_type,
-            signature,
-            owner,
-            target,
-            anchor,
-            raw_tags,
-            tags,
-            data,
-        })
+        Ok(DataItem { bytes, signature_type, signature, owner, target, anchor, raw_tags, tags, data })
     }
 
     /// The whole item.
@@ -139,9 +117,7 @@ impl<'a> DataItem<'a> {
 
     /// The value of the first tag with exactly this name, malformed UTF-8 replaced.
     pub fn tag(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.tags()
-            .find(|tag| tag.name == name.as_bytes())
-            .map(|tag: Tag<'a>| tag.value_str())
+        self.tags().find(|tag| tag.name == name.as_bytes()).map(|tag: Tag<'a>| tag.value_str())
     }
 
     /// The payload.
@@ -156,7 +132,7 @@ impl<'a> DataItem<'a> {
 
     /// The signer's address as ao units write it.
     ///
-    /// For a 65-byte owner (type 3) the EIP-55 Ethereum address; for every other type base64url of the owner's SHA-256:
+    /// For type 3 (the only one with a 65-byte owner) the EIP-55 Ethereum address; for every other type base64url of the owner's SHA-256:
     /// an Arweave address for type 1, and what scheduler and compute unit show for the rest, type 7 included, whose
     /// owner already is the text of an address.
     ///
@@ -164,9 +140,9 @@ impl<'a> DataItem<'a> {
     ///
     /// `permaweb/ao` `servers/su/src/domain/core/json.rs` and `addressFrom` in `servers/cu/src/domain/utils.js`.
     pub fn owner_address(&self) -> String {
-        match self.owner {
-            [_, key @ ..] if self.owner.len() == 65 => signature::eip55_address(key),
-            owner => b64u::encode(Id::sha256(owner).0),
+        match self.signature_type {
+            SignatureType::Ethereum => signature::eip55_address(&self.owner[1..]),
+            _ => b64u::encode(Id::sha256(self.owner).0),
         }
     }
 
@@ -176,14 +152,7 @@ impl<'a> DataItem<'a> {
     ///
     /// ANS-104 §1.3; `arbundles` 0.11.2 `src/ar-data-base.js`.
     pub fn deep_hash(&self) -> DeepHash {
-        signed_hash(
-            self.signature_type,
-            self.owner,
-            self.target,
-            self.anchor,
-            self.raw_tags,
-            self.data,
-        )
+        signed_hash(self.signature_type, self.owner, self.target, self.anchor, self.raw_tags, self.data)
     }
 
     /// Checks the signature against the owner.
@@ -200,13 +169,7 @@ impl<'a> DataItem<'a> {
     }
 
     pub(crate) fn verify_cached(&self, keys: &mut KeyCache) -> Result<(), VerifyError> {
-        signature::verify(
-            self.signature_type,
-            self.owner,
-            &self.deep_hash(),
-            self.signature,
-            keys,
-        )
+        signature::verify(self.signature_type, self.owner, &self.deep_hash(), self.signature, keys)
     }
 }
 
@@ -222,30 +185,14 @@ pub(crate) fn signed_hash(
     let code = [b'0' + signature_type.code() as u8];
     let target = target.map_or(&[][..], |bytes| bytes);
     let anchor = anchor.map_or(&[][..], |bytes| bytes);
-    deep_hash_list(&[
-        b"dataitem",
-        b"1",
-        &code,
-        owner,
-        target,
-        anchor,
-        raw_tags,
-        data,
-    ])
+    deep_hash_list(&[b"dataitem", b"1", &code, owner, target, anchor, raw_tags, data])
 }
 
-fn optional<'a>(
-    reader: &mut Reader<'a>,
-    field: &'static str,
-) -> Result<Option<&'a [u8; 32]>, WireError> {
+fn optional<'a>(reader: &mut Reader<'a>, field: &'static str) -> Result<Option<&'a [u8; 32]>, WireError> {
     let offset = reader.offset();
     match reader.array::<1>(field)? {
         [0] => Ok(None),
         [1] => reader.array::<32>(field).map(Some),
-        &[found] => Err(WireError::PresenceByte {
-            offset,
-            field,
-            found,
-        }),
+        &[found] => Err(WireError::PresenceByte { offset, field, found }),
     }
 }

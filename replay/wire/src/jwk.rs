@@ -72,16 +72,10 @@ impl Jwk {
     pub fn parse(json: impl AsRef<[u8]>) -> Result<Jwk, JwkError> {
         let fields: Fields = serde_json::from_slice(json.as_ref()).map_err(JwkError::Json)?;
         if fields.kty != "RSA" {
-            return Err(JwkError::Unsupported {
-                field: "kty",
-                expected: "RSA",
-            });
+            return Err(JwkError::Unsupported { field: "kty", expected: "RSA" });
         }
         if fields.e != "AQAB" {
-            return Err(JwkError::Unsupported {
-                field: "e",
-                expected: "AQAB",
-            });
+            return Err(JwkError::Unsupported { field: "e", expected: "AQAB" });
         }
         let modulus = number("n", &fields.n)?;
         let jwk = Jwk { fields, modulus };
@@ -106,37 +100,58 @@ impl Jwk {
 
     pub(crate) fn private_key(&self) -> Result<PrivateKey, JwkError> {
         let fields = &self.fields;
-        let (d, p, q) = (
-            number("d", &fields.d)?,
-            number("p", &fields.p)?,
-            number("q", &fields.q)?,
-        );
-        let (dp, dq, qi) = (
-            number("dp", &fields.dp)?,
-            number("dq", &fields.dq)?,
-            number("qi", &fields.qi)?,
-        );
-        let parts = PrivateParts {
-            n: &self.modulus,
-            d: &d,
-            p: &p,
-            q: &q,
-            dp: &dp,
-            dq: &dq,
-            qi: &qi,
-        };
+        let (d, p, q) = (number("d", &fields.d)?, number("p", &fields.p)?, number("q", &fields.q)?);
+        let (dp, dq, qi) = (number("dp", &fields.dp)?, number("dq", &fields.dq)?, number("qi", &fields.qi)?);
+        let parts = PrivateParts { n: &self.modulus, d: &d, p: &p, q: &q, dp: &dp, dq: &dq, qi: &qi };
         PrivateKey::new(&parts).ok_or(JwkError::Inconsistent)
     }
 }
 
 impl fmt::Debug for Jwk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwk")
-            .field("address", &self.address())
-            .finish_non_exhaustive()
+        f.debug_struct("Jwk").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
 fn number(field: &'static str, text: &str) -> Result<Vec<u8>, JwkError> {
     b64u::decode(text).map_err(|source| JwkError::Base64 { field, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALLET: &str = include_str!("../../../fixtures/vectors/keys/user.json");
+
+    #[test]
+    fn a_wallet_written_and_read_again_is_the_same() {
+        let jwk = Jwk::parse(WALLET).unwrap();
+        assert_eq!(jwk.modulus().len(), 512);
+        let again = Jwk::parse(jwk.to_json()).unwrap();
+        assert_eq!(again.address(), jwk.address());
+        assert_eq!(again.to_json(), jwk.to_json());
+    }
+
+    #[test]
+    fn debug_output_keeps_the_secret() {
+        let jwk = Jwk::parse(WALLET).unwrap();
+        assert_eq!(format!("{jwk:?}"), format!("Jwk {{ address: {}, .. }}", jwk.address()));
+    }
+
+    #[test]
+    fn what_is_no_wallet_is_refused_by_field() {
+        let change = |field: &str, value: &str| {
+            let mut json: serde_json::Value = serde_json::from_str(WALLET).unwrap();
+            json[field] = value.into();
+            Jwk::parse(json.to_string()).unwrap_err()
+        };
+        assert!(matches!(Jwk::parse("{}").unwrap_err(), JwkError::Json(_)));
+        assert!(matches!(change("kty", "EC"), JwkError::Unsupported { field: "kty", .. }));
+        assert!(matches!(change("e", "Aw"), JwkError::Unsupported { field: "e", .. }));
+        assert!(matches!(change("qi", "a+b"), JwkError::Base64 { field: "qi", .. }));
+        assert!(matches!(change("d", "AAAA"), JwkError::Inconsistent));
+        assert!(matches!(change("n", ""), JwkError::Inconsistent));
+        let other_prime: serde_json::Value = serde_json::from_str(WALLET).unwrap();
+        assert!(matches!(change("q", other_prime["p"].as_str().unwrap()), JwkError::Inconsistent));
+    }
 }

@@ -7,8 +7,8 @@
 //! The reference is npm `arbundles` 0.11.2 (`DataItem.verify`). Nothing is accepted here that it rejects. What it
 //! accepts is accepted here too, with seven exceptions. The first four are header bytes that no signature covers: if
 //! they could vary, one id would stand for several byte strings, and the fourth would let anyone strip all tags from
-//! a signed message. The fifth is nonsense that only a broken or hostile signer makes; under the last two, one signature
-//! would hold for many messages.
+//! a signed message. The fifth is nonsense that only a broken or hostile signer makes. The last two the reference takes by
+//! mistake, and under an empty bitmap or a key of small order one signature holds for many messages.
 //!
 //! | # | `arbundles` accepts | error here |
 //! |---|---|---|
@@ -18,7 +18,7 @@
 //! | 4 | a tag count of 0 over tags that are there, read as no tags | [`WireError::TagCount`] |
 //! | 5 | tags that are not an Avro array: no terminator, bytes after it, negative or over-long lengths, wrong block size | [`WireError::Truncated`], [`WireError::Trailing`], [`WireError::NegativeLength`], [`WireError::Overlong`], [`WireError::BlockBytes`] |
 //! | 6 | signature type 6 signed by none of its keys | [`VerifyError::NoSigner`] |
-//! | 7 | an Ed25519 key of small order, or a signature shifted by a point of order 4 | [`VerifyError::Owner`], [`VerifyError::Signature`] |
+//! | 7 | an Ed25519 key of small order, or a wrong signature moved by a point of order 4 | [`VerifyError::Owner`], [`VerifyError::Signature`] |
 //!
 //! **Invariant:** two verified items with the same owner and id are the same bytes. No input makes this crate panic or
 //! allocate more than a constant above what it returns; parsing borrows and allocates nothing.

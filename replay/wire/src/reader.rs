@@ -14,10 +14,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of `bytes`, whose first byte is number `offset` of the caller's input.
     pub(crate) fn new(bytes: &'a [u8], offset: usize) -> Reader<'a> {
-        Reader {
-            rest: bytes,
-            offset,
-        }
+        Reader { rest: bytes, offset }
     }
 
     /// Offset of the next byte.
@@ -32,17 +29,10 @@ impl<'a> Reader<'a> {
 
     /// The next `len` bytes.
     pub(crate) fn take(&mut self, len: u64, field: &'static str) -> Result<&'a [u8], WireError> {
-        let head = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.rest.split_at_checked(len));
+        let head = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
         let Some((head, rest)) = head else {
             let available = self.rest.len() as u64;
-            return Err(WireError::Truncated {
-                offset: self.offset,
-                field,
-                needed: len,
-                available,
-            });
+            return Err(WireError::Truncated { offset: self.offset, field, needed: len, available });
         };
         self.offset += head.len();
         self.rest = rest;
@@ -50,14 +40,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes.
-    pub(crate) fn array<const N: usize>(
-        &mut self,
-        field: &'static str,
-    ) -> Result<&'a [u8; N], WireError> {
+    pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<&'a [u8; N], WireError> {
         let bytes = self.take(N as u64, field)?;
-        Ok(bytes
-            .try_into()
-            .expect("take returned the length asked for"))
+        Ok(bytes.try_into().expect("take returned the length asked for"))
     }
 
     /// A little-endian number of `N` bytes, `u64::MAX` if it is larger than that.
@@ -67,27 +52,15 @@ impl<'a> Reader<'a> {
         if high.iter().any(|&byte| byte != 0) {
             return Ok(u64::MAX);
         }
-        Ok(low
-            .iter()
-            .rev()
-            .fold(0, |value, &byte| value << 8 | u64::from(byte)))
+        Ok(low.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 
     /// A little-endian number of `N` bytes that is at most `max`.
-    pub(crate) fn bounded<const N: usize>(
-        &mut self,
-        field: &'static str,
-        max: u64,
-    ) -> Result<u64, WireError> {
+    pub(crate) fn bounded<const N: usize>(&mut self, field: &'static str, max: u64) -> Result<u64, WireError> {
         let offset = self.offset;
         let found = self.number::<N>(field)?;
         if found > max {
-            return Err(WireError::Limit {
-                offset,
-                field,
-                found,
-                max,
-            });
+            return Err(WireError::Limit { offset, field, found, max });
         }
         Ok(found)
     }
@@ -96,11 +69,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn finish(&self, field: &'static str) -> Result<(), WireError> {
         match self.rest.len() as u64 {
             0 => Ok(()),
-            count => Err(WireError::Trailing {
-                offset: self.offset,
-                field,
-                count,
-            }),
+            count => Err(WireError::Trailing { offset: self.offset, field, count }),
         }
     }
 }

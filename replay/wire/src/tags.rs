@@ -24,10 +24,7 @@ pub struct Tag<'a> {
 impl<'a> Tag<'a> {
     /// A tag of two strings.
     pub fn new(name: &'a str, value: &'a str) -> Tag<'a> {
-        Tag {
-            name: name.as_bytes(),
-            value: value.as_bytes(),
-        }
+        Tag { name: name.as_bytes(), value: value.as_bytes() }
     }
 
     /// The name as the reference tools show it: malformed UTF-8 becomes U+FFFD.
@@ -63,19 +60,9 @@ impl<'a> Tags<'a> {
     ) -> Result<Tags<'a>, WireError> {
         if header > limits.tag_count_max {
             let max = limits.tag_count_max;
-            return Err(WireError::Limit {
-                offset: count_at,
-                field: "tag count",
-                found: header,
-                max,
-            });
+            return Err(WireError::Limit { offset: count_at, field: "tag count", found: header, max });
         }
-        let start = Tags {
-            reader: Reader::new(raw, offset),
-            left: 0,
-            block_left: 0,
-            block_size: None,
-        };
+        let start = Tags { reader: Reader::new(raw, offset), left: 0, block_left: 0, block_size: None };
         let (mut walk, mut decoded) = (start.clone(), 0u64);
         if !raw.is_empty() {
             while walk.read()?.is_some() {
@@ -86,17 +73,10 @@ impl<'a> Tags<'a> {
             }
         }
         if decoded != header {
-            return Err(WireError::TagCount {
-                offset: count_at,
-                header,
-                decoded,
-            });
+            return Err(WireError::TagCount { offset: count_at, header, decoded });
         }
         walk.reader.finish("tags")?;
-        Ok(Tags {
-            left: decoded as usize,
-            ..start
-        })
+        Ok(Tags { left: decoded as usize, ..start })
     }
 
     /// The next tag; `None` at the terminator.
@@ -121,11 +101,7 @@ impl<'a> Tags<'a> {
         if let (0, Some((offset, stated))) = (self.block_left, self.block_size) {
             let actual = (self.reader.offset() - offset) as u64;
             if actual != stated {
-                return Err(WireError::BlockBytes {
-                    offset,
-                    stated,
-                    actual,
-                });
+                return Err(WireError::BlockBytes { offset, stated, actual });
             }
         }
         Ok(Some(Tag { name, value }))
@@ -137,9 +113,7 @@ impl<'a> Iterator for Tags<'a> {
 
     fn next(&mut self) -> Option<Tag<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let tag = self
-            .read()
-            .expect("the section was decoded once when the item was parsed");
+        let tag = self.read().expect("the section was decoded once when the item was parsed");
         Some(tag.expect("as many tags are left as were counted when the item was parsed"))
     }
 
@@ -151,9 +125,7 @@ impl<'a> Iterator for Tags<'a> {
 impl ExactSizeIterator for Tags<'_> {}
 
 /// The tag section for `tags`: one block and its terminator, or no bytes at all for no tags, as `arbundles` writes it.
-pub fn encode_tags<'a>(
-    tags: impl IntoIterator<Item = Tag<'a>, IntoIter: ExactSizeIterator>,
-) -> Vec<u8> {
+pub fn encode_tags<'a>(tags: impl IntoIterator<Item = Tag<'a>, IntoIter: ExactSizeIterator>) -> Vec<u8> {
     let tags = tags.into_iter();
     let mut out = Vec::new();
     if tags.len() == 0 {
@@ -225,94 +197,24 @@ mod tests {
 
     #[test]
     fn several_blocks_and_sized_blocks_and_padded_numbers_are_read_in_order() {
-        let raw = [
-            2, 2, b'a', 2, b'b', 3, 16, 2, b'c', 2, b'd', 2, b'a', 2, b'e', 0x82, 0x80, 0, 0, 0, 0,
-        ];
+        let raw = [2, 2, b'a', 2, b'b', 3, 16, 2, b'c', 2, b'd', 2, b'a', 2, b'e', 0x82, 0x80, 0, 0, 0, 0];
         let tags = parse(&raw, 4).unwrap();
-        assert_eq!(
-            tags,
-            [
-                Tag::new("a", "b"),
-                Tag::new("c", "d"),
-                Tag::new("a", "e"),
-                Tag::new("", "")
-            ]
-        );
+        assert_eq!(tags, [Tag::new("a", "b"), Tag::new("c", "d"), Tag::new("a", "e"), Tag::new("", "")]);
     }
 
     #[test]
     fn damaged_sections_are_refused_with_the_offset() {
         let cases: [(&[u8], u64, WireError); 10] = [
-            (
-                &[2, 2, b'a', 2, b'b'],
-                1,
-                truncated(105, "tag block count", 1, 0),
-            ),
+            (&[2, 2, b'a', 2, b'b'], 1, truncated(105, "tag block count", 1, 0)),
             (&[2, 2, b'a', 4, b'b'], 1, truncated(104, "tag value", 2, 1)),
-            (
-                &[2, 2, b'a', 2, b'b', 0, 7],
-                1,
-                WireError::Trailing {
-                    offset: 106,
-                    field: "tags",
-                    count: 1,
-                },
-            ),
-            (
-                &[2, 1, 0],
-                1,
-                WireError::NegativeLength {
-                    offset: 101,
-                    found: -1,
-                },
-            ),
-            (
-                &[1, 1, 0, 0, 0],
-                1,
-                WireError::NegativeLength {
-                    offset: 101,
-                    found: -1,
-                },
-            ),
-            (
-                &[1, 6, 0, 0, 0],
-                1,
-                WireError::BlockBytes {
-                    offset: 102,
-                    stated: 3,
-                    actual: 2,
-                },
-            ),
-            (
-                &[
-                    0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0,
-                ],
-                1,
-                WireError::Overlong { offset: 100 },
-            ),
-            (
-                &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2],
-                1,
-                WireError::Overlong { offset: 100 },
-            ),
-            (
-                &[2, 0, 0, 0],
-                0,
-                WireError::TagCount {
-                    offset: 84,
-                    header: 0,
-                    decoded: 1,
-                },
-            ),
-            (
-                &[2, 0, 0, 0],
-                2,
-                WireError::TagCount {
-                    offset: 84,
-                    header: 2,
-                    decoded: 1,
-                },
-            ),
+            (&[2, 2, b'a', 2, b'b', 0, 7], 1, WireError::Trailing { offset: 106, field: "tags", count: 1 }),
+            (&[2, 1, 0], 1, WireError::NegativeLength { offset: 101, found: -1 }),
+            (&[1, 1, 0, 0, 0], 1, WireError::NegativeLength { offset: 101, found: -1 }),
+            (&[1, 6, 0, 0, 0], 1, WireError::BlockBytes { offset: 102, stated: 3, actual: 2 }),
+            (&[0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0], 1, WireError::Overlong { offset: 100 }),
+            (&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2], 1, WireError::Overlong { offset: 100 }),
+            (&[2, 0, 0, 0], 0, WireError::TagCount { offset: 84, header: 0, decoded: 1 }),
+            (&[2, 0, 0, 0], 2, WireError::TagCount { offset: 84, header: 2, decoded: 1 }),
         ];
         for (raw, count, error) in cases {
             assert_eq!(parse(raw, count), Err(error), "{raw:?}");
@@ -322,42 +224,19 @@ mod tests {
     #[test]
     fn huge_counts_and_lengths_end_at_the_input() {
         let most = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
-        assert!(matches!(
-            parse(&most, 1),
-            Err(WireError::Truncated { offset: 110, .. })
-        ));
-        let least = [
-            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 0, 0, 0,
-        ];
-        assert!(matches!(
-            parse(&least, 1),
-            Err(WireError::Truncated { offset: 114, .. })
-        ));
+        assert!(matches!(parse(&most, 1), Err(WireError::Truncated { offset: 110, .. })));
+        let least = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 0, 0, 0];
+        assert!(matches!(parse(&least, 1), Err(WireError::Truncated { offset: 114, .. })));
         let mut long_name = vec![2];
         long_name.extend(most);
-        assert!(matches!(
-            parse(&long_name, 1),
-            Err(WireError::Truncated {
-                field: "tag name",
-                ..
-            })
-        ));
-        let limit = WireError::Limit {
-            offset: 84,
-            field: "tag count",
-            found: u64::MAX,
-            max: Limits::LOG.tag_count_max,
-        };
+        assert!(matches!(parse(&long_name, 1), Err(WireError::Truncated { field: "tag name", .. })));
+        let limit =
+            WireError::Limit { offset: 84, field: "tag count", found: u64::MAX, max: Limits::LOG.tag_count_max };
         assert_eq!(parse(&[], u64::MAX), Err(limit));
     }
 
     fn truncated(offset: usize, field: &'static str, needed: u64, available: u64) -> WireError {
-        WireError::Truncated {
-            offset,
-            field,
-            needed,
-            available,
-        }
+        WireError::Truncated { offset, field, needed, available }
     }
 
     proptest! {

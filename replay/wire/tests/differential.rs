@@ -3,11 +3,7 @@
 //!
 //! How: all items are made from one seed, written to `arbundles.mjs` in one go, and its answers compared in order. Whatever
 //! both accept must also read the same. A difference is an error unless our reason for refusing is a named exception.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test may panic and say what it saw"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and say what it saw")]
 
 mod common;
 
@@ -16,10 +12,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use ao_wire::{
-    DataItem, ItemBuilder, Limits, SignatureType, Signer, Tag, VerifyError, WireError, b64u,
-    encode_tags,
-};
+use ao_wire::{DataItem, ItemBuilder, Limits, SignatureType, Signer, Tag, VerifyError, WireError, b64u, encode_tags};
 use common::{Parts, Random, sign, wallet, workspace};
 use k256::elliptic_curve::PrimeField as _;
 use serde::Deserialize;
@@ -29,14 +22,7 @@ const SEED: u64 = 0x616f_2d77_6972_6501;
 /// Types that the tests can sign raw; type 1 goes through the crate's own signer.
 const RAW_TYPES: [SignatureType; 6] = {
     use SignatureType::*;
-    [
-        Ed25519,
-        Ethereum,
-        Solana,
-        InjectedAptos,
-        MultiAptos,
-        TypedEthereum,
-    ]
+    [Ed25519, Ethereum, Solana, InjectedAptos, MultiAptos, TypedEthereum]
 };
 
 #[derive(Debug, Deserialize)]
@@ -63,9 +49,7 @@ fn arbundles_agrees_on_valid_and_damaged_items() {
         let item = DataItem::parse_with(bytes, &Limits::ARBUNDLES);
         let verdict = match (&item, answer.accepted) {
             (Err(_), false) => "both refuse",
-            (Err(error), true) => {
-                exception(error).unwrap_or_else(|| panic!("{index} {name}: {error}"))
-            }
+            (Err(error), true) => exception(error).unwrap_or_else(|| panic!("{index} {name}: {error}")),
             (Ok(item), accepted) => match (item.verify(), accepted) {
                 (Err(_), false) => "both refuse",
                 (Ok(()), true) => {
@@ -90,8 +74,7 @@ fn exception(error: &WireError) -> Option<&'static str> {
     Some(match error {
         WireError::PresenceByte { .. } => "1 presence byte",
         WireError::Truncated {
-            field: "signature" | "owner" | "target" | "anchor" | "tag count" | "tag bytes",
-            ..
+            field: "signature" | "owner" | "target" | "anchor" | "tag count" | "tag bytes", ..
         } => "2 cut before the tags",
         WireError::Truncated { field: "tags", .. } => "3 tag bytes past the end",
         WireError::TagCount { header: 0, .. } => "4 tag count of zero",
@@ -106,29 +89,20 @@ fn exception(error: &WireError) -> Option<&'static str> {
 
 fn assert_reads_alike(item: &DataItem<'_>, answer: &Answer, name: &str) {
     let optional = |field: Option<&[u8; 32]>| field.map_or(String::new(), b64u::encode);
-    let tags = item
-        .tags()
-        .map(|tag| (tag.name_str().into_owned(), tag.value_str().into_owned()))
-        .collect();
+    let tags = item.tags().map(|tag| (tag.name_str().into_owned(), tag.value_str().into_owned())).collect();
     assert_eq!(answer.id, Some(item.id().to_string()), "{name}");
     assert_eq!(answer.owner, Some(b64u::encode(item.owner())), "{name}");
     assert_eq!(answer.target, Some(optional(item.target())), "{name}");
     assert_eq!(answer.anchor, Some(optional(item.anchor())), "{name}");
     assert_eq!(answer.tags, Some(tags), "{name}");
     assert_eq!(answer.data, Some(b64u::encode(item.data())), "{name}");
-    assert_eq!(
-        answer.deep_hash,
-        Some(b64u::encode(item.deep_hash())),
-        "{name}"
-    );
+    assert_eq!(answer.deep_hash, Some(b64u::encode(item.deep_hash())), "{name}");
 }
 
 /// Runs the script beside this file over all items. Without Node or the packages the test fails: parity is not optional.
 fn ask_arbundles(cases: &[Case]) -> Vec<Answer> {
-    let modules = std::env::var_os("AORTA_NODE_MODULES").map_or_else(
-        || workspace().join("target/node/node_modules"),
-        PathBuf::from,
-    );
+    let modules = std::env::var_os("AORTA_NODE_MODULES")
+        .map_or_else(|| workspace().join("target/node/node_modules"), PathBuf::from);
     let mut node = Command::new("node")
         .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/arbundles.mjs"))
         .env("NODE_PATH", modules)
@@ -149,10 +123,7 @@ fn ask_arbundles(cases: &[Case]) -> Vec<Answer> {
         "arbundles.mjs failed; are its packages installed (tests/node/setup.sh)? {sent:?}"
     );
     let lines = String::from_utf8(output.stdout).unwrap();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What was done to an item, and its bytes.
@@ -194,27 +165,16 @@ fn cases(random: &mut Random) -> Vec<Case> {
 }
 
 fn random_tags(random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let count = if random.chance(20) {
-        200
-    } else {
-        random.below(6)
-    };
+    let count = if random.chance(20) { 200 } else { random.below(6) };
     let mut text = |most: usize| {
         let len = random.below(most + 1);
         match random.below(3) {
             0 => random.bytes(len),
-            1 => "ö日🜁"
-                .repeat(len)
-                .into_bytes()
-                .into_iter()
-                .take(len)
-                .collect(),
+            1 => "ö日🜁".repeat(len).into_bytes().into_iter().take(len).collect(),
             _ => vec![b'a' + len as u8 % 26; len],
         }
     };
-    (0..count)
-        .map(|_| (text(12), text(if count > 6 { 12 } else { 90 })))
-        .collect()
+    (0..count).map(|_| (text(12), text(if count > 6 { 12 } else { 90 }))).collect()
 }
 
 fn encode(tags: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
@@ -225,11 +185,7 @@ fn parts(random: &mut Random, signature_type: SignatureType) -> Parts {
     let tags = random_tags(random);
     let raw_tags = encode(&tags);
     let optional = |random: &mut Random| {
-        if random.chance(2) {
-            (0, vec![])
-        } else {
-            (1, random.bytes(32))
-        }
+        if random.chance(2) { (0, vec![]) } else { (1, random.bytes(32)) }
     };
     let (target, anchor) = (optional(random), optional(random));
     let data = random.below(200);
@@ -247,22 +203,11 @@ fn parts(random: &mut Random, signature_type: SignatureType) -> Parts {
 
 fn arweave_item(random: &mut Random, wallet: &Signer) -> Vec<u8> {
     let parts = parts(random, SignatureType::Arweave);
-    let optional =
-        |(presence, bytes): &(u8, Vec<u8>)| (*presence == 1).then(|| bytes[..].try_into().unwrap());
+    let optional = |(presence, bytes): &(u8, Vec<u8>)| (*presence == 1).then(|| bytes[..].try_into().unwrap());
     let tags = random_tags(random);
-    let tags = tags
-        .iter()
-        .map(|(name, value)| Tag { name, value })
-        .collect();
+    let tags = tags.iter().map(|(name, value)| Tag { name, value }).collect();
     let (target, anchor) = (optional(&parts.target), optional(&parts.anchor));
-    ItemBuilder {
-        target,
-        anchor,
-        tags,
-        data: &parts.data,
-    }
-    .build(wallet)
-    .unwrap()
+    ItemBuilder { target, anchor, tags, data: &parts.data }.build(wallet).unwrap()
 }
 
 fn flip_bit(random: &mut Random, item: &[u8]) -> Vec<u8> {
@@ -301,13 +246,7 @@ fn unsigned_header(random: &mut Random, signature_type: SignatureType) -> Vec<u8
             parts.signed()
         }
         _ => {
-            parts = Parts {
-                raw_tags: vec![],
-                tag_bytes: 0,
-                tag_count: 0,
-                data: vec![],
-                ..parts
-            };
+            parts = Parts { raw_tags: vec![], tag_bytes: 0, tag_count: 0, data: vec![], ..parts };
             let mut item = parts.signed();
             item.truncate(item.len() - 1 - random.below(15));
             item
@@ -337,11 +276,7 @@ fn legal_tags(random: &mut Random) -> Vec<u8> {
     let mut raw = Vec::new();
     let mut rest = &tags[..];
     let pad = |random: &mut Random| {
-        if random.chance(3) {
-            1 + random.below(8)
-        } else {
-            0
-        }
+        if random.chance(3) { 1 + random.below(8) } else { 0 }
     };
     while !rest.is_empty() {
         let (block, tail) = rest.split_at(1 + random.below(rest.len()));
@@ -374,12 +309,7 @@ fn illegal_tags(random: &mut Random) -> Vec<u8> {
         0 => (&[2, 2, b'a', 2, b'b'], 1),
         1 => (&[2, 2, b'a', 2, b'b', 0, 0, 1, 2], 1),
         2 => (&[1, 99, 2, b'a', 2, b'b', 0], 1),
-        3 => (
-            &[
-                2, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 0, 0,
-            ],
-            1,
-        ),
+        3 => (&[2, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 0, 0], 1),
         4 => (&[2, 2, b'a', 1, 0], 1),
         5 => (&[2, 2, b'a', 200, 1, b'b', 0], 1),
         _ => (&[4, 0, 0], 2),
@@ -434,13 +364,7 @@ fn scheme_edges(random: &mut Random, cases: &mut Vec<Case>) {
     let checksummed = DataItem::parse(&item.signed()).unwrap().owner_address();
     let wrong_case = format!("{}{}", &checksummed[..30], checksummed[30..].to_uppercase());
     let upper = format!("0x{}", address[2..].to_uppercase());
-    for text in [
-        &checksummed,
-        &upper,
-        &wrong_case,
-        &upper.replace("0x", "0X"),
-        &address.replace("0x", "00"),
-    ] {
+    for text in [&checksummed, &upper, &wrong_case, &upper.replace("0x", "0X"), &address.replace("0x", "00")] {
         let mut parts = parts(random, SignatureType::TypedEthereum);
         parts.owner = text.as_bytes().to_vec();
         cases.push(("address", parts.signed()));

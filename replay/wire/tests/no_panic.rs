@@ -3,9 +3,7 @@
 
 mod common;
 
-use ao_wire::{
-    Bundle, DataItem, ItemBuilder, Limits, SignatureType, Signer, Tag, WireError, bundle_bytes,
-};
+use ao_wire::{Bundle, DataItem, ItemBuilder, Limits, SignatureType, Signer, Tag, WireError, bundle_bytes};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -13,8 +11,7 @@ use proptest::test_runner::FileFailurePersistence;
 fn headers() -> impl Strategy<Value = Vec<u8>> {
     let small = prop_oneof![3 => 0u8..6, 1 => any::<u8>()];
     (0u16..9, prop::collection::vec(small, 0..200)).prop_map(|(code, tail)| {
-        let skip = SignatureType::from_code(code)
-            .map_or(0, |known| known.signature_len() + known.owner_len());
+        let skip = SignatureType::from_code(code).map_or(0, |known| known.signature_len() + known.owner_len());
         let mut bytes = code.to_le_bytes().to_vec();
         bytes.resize(2 + skip, 4);
         bytes.extend(tail);
@@ -83,14 +80,7 @@ proptest! {
 
 #[test]
 fn damaged_bundles_are_refused_with_the_offset() {
-    let item = |data| {
-        ItemBuilder {
-            data,
-            ..ItemBuilder::default()
-        }
-        .build(&Signer::ed25519(&[1; 32]))
-        .unwrap()
-    };
+    let item = |data| ItemBuilder { data, ..ItemBuilder::default() }.build(&Signer::ed25519(&[1; 32])).unwrap();
     let (first, second) = (item(b"first"), item(b"second"));
     let good = bundle_bytes(&[&first, &second]).unwrap();
     let damage = |at: usize, byte: u8| {
@@ -102,14 +92,7 @@ fn damaged_bundles_are_refused_with_the_offset() {
     let end = good.len();
     assert_eq!(parse(&good), Ok(2));
     let trailing = [&good[..], &[0]].concat();
-    assert_eq!(
-        parse(&trailing),
-        Err(WireError::Trailing {
-            offset: end,
-            field: "bundle",
-            count: 1
-        })
-    );
+    assert_eq!(parse(&trailing), Err(WireError::Trailing { offset: end, field: "bundle", count: 1 }));
     let cut = WireError::Truncated {
         offset: end - second.len(),
         field: "bundle item",
@@ -117,56 +100,25 @@ fn damaged_bundles_are_refused_with_the_offset() {
         available: second.len() as u64 - 1,
     };
     assert_eq!(parse(&good[..end - 1]), Err(cut));
-    let short = WireError::Truncated {
-        offset: 32,
-        field: "bundle header",
-        needed: 128,
-        available: 68,
-    };
+    let short = WireError::Truncated { offset: 32, field: "bundle header", needed: 128, available: 68 };
     assert_eq!(parse(&good[..100]), Err(short));
-    let count = |found| WireError::Limit {
-        offset: 0,
-        field: "bundle item count",
-        found,
-        max: Limits::LOG.bundle_items_max,
-    };
+    let count =
+        |found| WireError::Limit { offset: 0, field: "bundle item count", found, max: Limits::LOG.bundle_items_max };
     assert_eq!(parse(&damage(31, 1)), Err(count(u64::MAX)));
     assert_eq!(parse(&damage(7, 1)), Err(count((1 << 56) + 2)));
-    let size = WireError::Limit {
-        offset: 96,
-        field: "bundle item size",
-        found: u64::MAX,
-        max: Limits::LOG.item_bytes_max,
-    };
+    let size =
+        WireError::Limit { offset: 96, field: "bundle item size", found: u64::MAX, max: Limits::LOG.item_bytes_max };
     assert_eq!(parse(&damage(96 + 8, 1)), Err(size));
 
     let wrong_id = damage(64, good[64] ^ 1);
     let mut items = Bundle::parse(&wrong_id).unwrap().items();
-    assert!(matches!(
-        items.next(),
-        Some(Err(WireError::ItemId { offset: 64, .. }))
-    ));
-    assert_eq!(
-        items.next().unwrap().unwrap().data(),
-        b"second",
-        "its neighbour is not harmed"
-    );
+    assert!(matches!(items.next(), Some(Err(WireError::ItemId { offset: 64, .. }))));
+    assert_eq!(items.next().unwrap().unwrap().data(), b"second", "its neighbour is not harmed");
 
     let second_at = end - second.len();
     let wrong_item = damage(second_at, 9);
-    let error = Bundle::parse(&wrong_item)
-        .unwrap()
-        .items()
-        .nth(1)
-        .unwrap()
-        .unwrap_err();
-    assert_eq!(
-        error,
-        WireError::SignatureType {
-            offset: second_at,
-            found: 9
-        }
-    );
+    let error = Bundle::parse(&wrong_item).unwrap().items().nth(1).unwrap().unwrap_err();
+    assert_eq!(error, WireError::SignatureType { offset: second_at, found: 9 });
 }
 
 #[test]
@@ -174,56 +126,17 @@ fn limits_refuse_what_is_just_above_them() {
     let signer = Signer::ed25519(&[2; 32]);
     let value = "v".repeat(4088);
     let tags = vec![Tag::new("N", &value)];
-    let fits = ItemBuilder {
-        tags,
-        ..ItemBuilder::default()
-    }
-    .build(&signer)
-    .unwrap();
+    let fits = ItemBuilder { tags, ..ItemBuilder::default() }.build(&signer).unwrap();
     assert_eq!(DataItem::parse(&fits).unwrap().raw_tags().len(), 4096 - 2);
     let value = "v".repeat(4091);
     let tags = vec![Tag::new("N", &value)];
-    assert!(
-        ItemBuilder {
-            tags,
-            ..ItemBuilder::default()
-        }
-        .build(&signer)
-        .is_err()
-    );
+    assert!(ItemBuilder { tags, ..ItemBuilder::default() }.build(&signer).is_err());
 
-    let tight = Limits {
-        item_bytes_max: fits.len() as u64 - 1,
-        ..Limits::LOG
-    };
+    let tight = Limits { item_bytes_max: fits.len() as u64 - 1, ..Limits::LOG };
     let refused = DataItem::parse_with(&fits, &tight).unwrap_err();
-    assert!(matches!(
-        refused,
-        WireError::Limit {
-            field: "item bytes",
-            ..
-        }
-    ));
-    let tight = Limits {
-        tag_bytes_max: 4093,
-        ..Limits::LOG
-    };
-    assert!(matches!(
-        DataItem::parse_with(&fits, &tight),
-        Err(WireError::Limit {
-            field: "tag bytes",
-            ..
-        })
-    ));
-    let tight = Limits {
-        tag_count_max: 0,
-        ..Limits::LOG
-    };
-    assert!(matches!(
-        DataItem::parse_with(&fits, &tight),
-        Err(WireError::Limit {
-            field: "tag count",
-            ..
-        })
-    ));
+    assert!(matches!(refused, WireError::Limit { field: "item bytes", .. }));
+    let tight = Limits { tag_bytes_max: 4093, ..Limits::LOG };
+    assert!(matches!(DataItem::parse_with(&fits, &tight), Err(WireError::Limit { field: "tag bytes", .. })));
+    let tight = Limits { tag_count_max: 0, ..Limits::LOG };
+    assert!(matches!(DataItem::parse_with(&fits, &tight), Err(WireError::Limit { field: "tag count", .. })));
 }

@@ -43,18 +43,10 @@ pub(super) fn verify(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(),
     let (r, r_bytes) = decode(r).ok_or(Failure::Signature)?;
     let s = s.try_into().expect("a signature has 64 bytes");
     let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s)).ok_or(Failure::Signature)?;
-    let k = Sha512::new()
-        .chain_update(r_bytes)
-        .chain_update(a_bytes)
-        .chain_update(message)
-        .finalize();
+    let k = Sha512::new().chain_update(r_bytes).chain_update(a_bytes).chain_update(message).finalize();
     let k = Scalar::from_bytes_mod_order_wide(&k.into());
     let difference = EdwardsPoint::vartime_double_scalar_mul_basepoint(&k, &-a, &s) - r;
-    if difference.mul_by_cofactor() == EdwardsPoint::identity() {
-        Ok(())
-    } else {
-        Err(Failure::Signature)
-    }
+    if difference.mul_by_cofactor() == EdwardsPoint::identity() { Ok(()) } else { Err(Failure::Signature) }
 }
 
 /// The point, and its encoding as it is hashed.

@@ -20,8 +20,7 @@ pub(super) fn verify(owner: &[u8], hash: &DeepHash, signature: &[u8]) -> Result<
     if signature.s().is_high().into() {
         return Err(Failure::Signature);
     }
-    key.verify_prehash(&eip191(hash), &signature)
-        .map_err(|_| Failure::Signature)
+    key.verify_prehash(&eip191(hash), &signature).map_err(|_| Failure::Signature)
 }
 
 /// The point of an uncompressed or hybrid encoding.
@@ -37,11 +36,7 @@ fn public_key(owner: &[u8]) -> Option<VerifyingKey> {
 
 /// What a wallet signs when asked to sign these 48 bytes as a message.
 fn eip191(hash: &DeepHash) -> [u8; 32] {
-    Keccak256::new()
-        .chain_update("\x19Ethereum Signed Message:\n48")
-        .chain_update(hash)
-        .finalize()
-        .into()
+    Keccak256::new().chain_update("\x19Ethereum Signed Message:\n48").chain_update(hash).finalize().into()
 }
 
 /// The address of a key given as `x ‖ y`.
@@ -60,13 +55,7 @@ pub(super) fn checksummed(address: &[u8; 20]) -> String {
     let lower = hex(address);
     let check = hex(&Keccak256::digest(lower.as_bytes()));
     let digits = lower.chars().zip(check.chars());
-    let digits = digits.map(|(digit, check)| {
-        if check >= '8' {
-            digit.to_ascii_uppercase()
-        } else {
-            digit
-        }
-    });
+    let digits = digits.map(|(digit, check)| if check >= '8' { digit.to_ascii_uppercase() } else { digit });
     "0x".chars().chain(digits).collect()
 }
 
@@ -82,11 +71,7 @@ impl EthereumKey {
 
     /// The uncompressed public key.
     pub(crate) fn owner(&self) -> Vec<u8> {
-        self.0
-            .verifying_key()
-            .to_sec1_point(false)
-            .as_bytes()
-            .to_vec()
+        self.0.verifying_key().to_sec1_point(false).as_bytes().to_vec()
     }
 
     /// `r ‖ s ‖ v`.

@@ -58,22 +58,12 @@ impl SignatureType {
     /// All types, by code.
     pub const ALL: [SignatureType; 7] = {
         use SignatureType::*;
-        [
-            Arweave,
-            Ed25519,
-            Ethereum,
-            Solana,
-            InjectedAptos,
-            MultiAptos,
-            TypedEthereum,
-        ]
+        [Arweave, Ed25519, Ethereum, Solana, InjectedAptos, MultiAptos, TypedEthereum]
     };
 
     /// The type with this code.
     pub fn from_code(code: u16) -> Option<SignatureType> {
-        SignatureType::ALL
-            .into_iter()
-            .find(|known| known.code() == code)
+        SignatureType::ALL.into_iter().find(|known| known.code() == code)
     }
 
     /// Its code in an item.
@@ -174,10 +164,8 @@ fn verify_multi(owner: &[u8], hash: &DeepHash, signature: &[u8]) -> Result<(), V
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String never fails");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String never fails");
+        text
+    })
 }

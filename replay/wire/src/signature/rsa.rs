@@ -47,12 +47,7 @@ pub(crate) struct KeyCache {
 
 impl KeyCache {
     /// Checks `signature` by the key with this modulus over `message`.
-    pub(crate) fn verify(
-        &mut self,
-        modulus: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Failure> {
+    pub(crate) fn verify(&mut self, modulus: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Failure> {
         if let Some(at) = self.keys.iter().position(|(known, _)| **known == *modulus) {
             self.keys[..=at].rotate_right(1);
         } else {
@@ -60,11 +55,7 @@ impl KeyCache {
             self.keys.truncate(CACHED_KEYS_MAX - 1);
             self.keys.insert(0, (modulus.into(), key));
         }
-        if self.keys[0].1.verify(message, signature) {
-            Ok(())
-        } else {
-            Err(Failure::Signature)
-        }
+        if self.keys[0].1.verify(message, signature) { Ok(()) } else { Err(Failure::Signature) }
     }
 }
 
@@ -109,9 +100,7 @@ impl PublicKey {
         let (n, e) = (Number::new(modulus)?, Number::new(EXPONENT)?);
         // SAFETY: both numbers live until after the call, which copies them.
         let key = unsafe { sys::RSA_new_public_key(n.as_ptr(), e.as_ptr()) };
-        NonNull::new(key)
-            .map(|key| PublicKey(Handle(key)))
-            .or_else(forget_errors)
+        NonNull::new(key).map(|key| PublicKey(Handle(key))).or_else(forget_errors)
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -173,25 +162,19 @@ impl PrivateKey {
         let (n, e, d) = (number(parts.n)?, number(EXPONENT)?, number(parts.d)?);
         let (p, q) = (number(parts.p)?, number(parts.q)?);
         let (dp, dq, qi) = (number(parts.dp)?, number(parts.dq)?, number(parts.qi)?);
-        let [n_, e_, d_, p_, q_, dp_, dq_, qi_] =
-            [&n, &e, &d, &p, &q, &dp, &dq, &qi].map(Number::as_ptr);
+        let [n_, e_, d_, p_, q_, dp_, dq_, qi_] = [&n, &e, &d, &p, &q, &dp, &dq, &qi].map(Number::as_ptr);
         // SAFETY: all numbers live until after the call, which copies them.
         let key = unsafe { sys::RSA_new_private_key(n_, e_, d_, p_, q_, dp_, dq_, qi_) };
         let handle = NonNull::new(key).map(Handle).or_else(forget_errors)?;
         let zeros = parts.n.iter().take_while(|&&byte| byte == 0).count();
         let first = parts.n.get(zeros)?;
         let modulus_bits = (parts.n.len() - zeros) * 8 - first.leading_zeros() as usize;
-        Some(PrivateKey {
-            handle,
-            modulus_bits,
-        })
+        Some(PrivateKey { handle, modulus_bits })
     }
 
     /// The longest salt that fits, in bytes: 478 for 4096 bits.
     pub(crate) fn salt_bytes_max(&self) -> usize {
-        (self.modulus_bits - 1)
-            .div_ceil(8)
-            .saturating_sub(HASH_BYTES + 2)
+        (self.modulus_bits - 1).div_ceil(8).saturating_sub(HASH_BYTES + 2)
     }
 
     /// Signs `message`. `None` if the salt is too long, or the library fails.
@@ -219,21 +202,13 @@ impl PrivateKey {
                 no_padding,
             )
         };
-        if done == 1 && out_len == out.len() {
-            Some(out)
-        } else {
-            forget_errors()
-        }
+        if done == 1 && out_len == out.len() { Some(out) } else { forget_errors() }
     }
 }
 
 /// EMSA-PSS-ENCODE of RFC 8017 §9.1.1 with SHA-256 and MGF1; the salt fits into `bits`.
 fn encode_pss(message: &[u8], salt: &[u8], bits: usize) -> Vec<u8> {
-    let hash = Sha256::new()
-        .chain_update([0; 8])
-        .chain_update(Sha256::digest(message))
-        .chain_update(salt)
-        .finalize();
+    let hash = Sha256::new().chain_update([0; 8]).chain_update(Sha256::digest(message)).chain_update(salt).finalize();
     let len = bits.div_ceil(8);
     let mut out = vec![0; len];
     let masked = len - HASH_BYTES - 1;
@@ -241,14 +216,8 @@ fn encode_pss(message: &[u8], salt: &[u8], bits: usize) -> Vec<u8> {
     out[salt_at - 1] = 1;
     out[salt_at..masked].copy_from_slice(salt);
     for (counter, block) in out[..masked].chunks_mut(HASH_BYTES).enumerate() {
-        let mask = Sha256::new()
-            .chain_update(hash)
-            .chain_update((counter as u32).to_be_bytes())
-            .finalize();
-        block
-            .iter_mut()
-            .zip(mask)
-            .for_each(|(byte, mask)| *byte ^= mask);
+        let mask = Sha256::new().chain_update(hash).chain_update((counter as u32).to_be_bytes()).finalize();
+        block.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
     }
     out[0] &= 0xff >> (8 * len - bits);
     out[masked..len - 1].copy_from_slice(&hash);

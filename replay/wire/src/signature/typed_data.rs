@@ -21,8 +21,7 @@ use super::{Failure, ethereum};
 use crate::deep_hash::DeepHash;
 
 /// The prime of secp256k1's field.
-const FIELD_PRIME: U256 =
-    U256::from_be_hex("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f");
+const FIELD_PRIME: U256 = U256::from_be_hex("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f");
 
 /// Checks one signature; `owner` has 42 bytes, `signature` 65.
 pub(super) fn verify(owner: &[u8], hash: &DeepHash, signature: &[u8]) -> Result<(), Failure> {
@@ -33,17 +32,8 @@ pub(super) fn verify(owner: &[u8], hash: &DeepHash, signature: &[u8]) -> Result<
         2..27 => return Err(Failure::Signature),
         v => v % 2 == 0,
     };
-    let signer = recover(
-        &digest(hash, &address),
-        &signature[..32],
-        &signature[32..64],
-        odd,
-    );
-    if signer == Some(address) {
-        Ok(())
-    } else {
-        Err(Failure::Signature)
-    }
+    let signer = recover(&digest(hash, &address), &signature[..32], &signature[32..64], odd);
+    if signer == Some(address) { Ok(()) } else { Err(Failure::Signature) }
 }
 
 /// The address in the text `owner`.
@@ -58,8 +48,7 @@ fn parse_address(owner: &[u8]) -> Option<[u8; 20]> {
         let digit = |at: usize| char::from(pair[at]).to_digit(16);
         *byte = (digit(0)? << 4 | digit(1)?) as u8;
     }
-    let mixed =
-        digits.iter().any(u8::is_ascii_uppercase) && digits.iter().any(u8::is_ascii_lowercase);
+    let mixed = digits.iter().any(u8::is_ascii_uppercase) && digits.iter().any(u8::is_ascii_lowercase);
     if mixed && ethereum::checksummed(&address) != text {
         return None;
     }
@@ -80,31 +69,20 @@ fn digest(hash: &DeepHash, address: &[u8; 20]) -> [u8; 32] {
         .chain_update([0; 12])
         .chain_update(address)
         .finalize();
-    Keccak256::new()
-        .chain_update(b"\x19\x01")
-        .chain_update(domain)
-        .chain_update(value)
-        .finalize()
-        .into()
+    Keccak256::new().chain_update(b"\x19\x01").chain_update(domain).chain_update(value).finalize().into()
 }
 
 /// The address whose key made `(r, s)` over `digest`, if any.
 fn recover(digest: &[u8; 32], r: &[u8], s: &[u8], odd: bool) -> Option<[u8; 20]> {
     let [digest, r, s] = [digest, r, s].map(U256::from_be_slice);
-    let x = if r >= FIELD_PRIME {
-        r.wrapping_sub(&FIELD_PRIME)
-    } else {
-        r
-    };
+    let x = if r >= FIELD_PRIME { r.wrapping_sub(&FIELD_PRIME) } else { r };
     let point = AffinePoint::decompress(&x.to_be_bytes().into(), u8::from(odd).into());
     let point = ProjectivePoint::from(Option::<AffinePoint>::from(point)?);
     let r_inverse = Option::<Scalar>::from(Scalar::reduce(&r).invert())?;
-    let key = ProjectivePoint::GENERATOR * (-Scalar::reduce(&digest) * r_inverse)
-        + point * (Scalar::reduce(&s) * r_inverse);
+    let key =
+        ProjectivePoint::GENERATOR * (-Scalar::reduce(&digest) * r_inverse) + point * (Scalar::reduce(&s) * r_inverse);
     if key.is_identity().into() {
         return None;
     }
-    Some(ethereum::address(
-        &key.to_affine().to_sec1_point(false).as_bytes()[1..],
-    ))
+    Some(ethereum::address(&key.to_affine().to_sec1_point(false).as_bytes()[1..]))
 }

@@ -1,9 +1,5 @@
 //! What the integration tests share: fixtures, keys of every signature type, and items put together by hand.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "each test binary uses a part; a test may panic"
-)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses a part; a test may panic")]
 
 use std::path::PathBuf;
 
@@ -129,13 +125,7 @@ pub fn ethereum_key() -> SigningKey {
 
 /// The owner bytes of the test key of this type.
 pub fn owner(signature_type: SignatureType) -> Vec<u8> {
-    let ethereum = || {
-        ethereum_key()
-            .verifying_key()
-            .to_sec1_point(false)
-            .as_bytes()
-            .to_vec()
-    };
+    let ethereum = || ethereum_key().verifying_key().to_sec1_point(false).as_bytes().to_vec();
     match signature_type {
         SignatureType::Arweave => wallet("user").modulus().to_vec(),
         SignatureType::Ethereum => ethereum(),
@@ -158,9 +148,7 @@ pub fn sign(signature_type: SignatureType, owner: &[u8], hash: &[u8; 48]) -> Vec
         SignatureType::Arweave => unreachable!("type 1 is signed by the crate"),
         SignatureType::Ed25519 => ed25519(hash),
         SignatureType::Solana => ed25519(hex(hash).as_bytes()),
-        SignatureType::InjectedAptos => {
-            ed25519(format!("APTOS\nmessage: {}\nnonce: bundlr", hex(hash)).as_bytes())
-        }
+        SignatureType::InjectedAptos => ed25519(format!("APTOS\nmessage: {}\nnonce: bundlr", hex(hash)).as_bytes()),
         SignatureType::MultiAptos => {
             let mut out = vec![0; 2052];
             for index in [0, 8, 13, 31] {
@@ -194,21 +182,16 @@ pub fn typed_digest(hash: &[u8; 48], owner: &[u8]) -> [u8; 32] {
     for (byte, digits) in address[12..].iter_mut().zip(owner[2..].chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
     }
-    let value = [
-        keccak(b"Bundlr(bytes Transaction hash,address address)"),
-        keccak(hash),
-        address,
-    ];
+    let value = [keccak(b"Bundlr(bytes Transaction hash,address address)"), keccak(hash), address];
     keccak(&[&[0x19, 1], &domain[..], &keccak(&value.concat())[..]].concat())
 }
 
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Text tags as borrowed ones.
 pub fn borrow(tags: &[(String, String)]) -> Vec<Tag<'_>> {
-    tags.iter()
-        .map(|(name, value)| Tag::new(name, value))
-        .collect()
+    tags.iter().map(|(name, value)| Tag::new(name, value)).collect()
 }
