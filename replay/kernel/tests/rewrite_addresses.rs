@@ -247,5 +247,8 @@ fn address_facts_never_let_a_wide_address_alias_a_narrow_one() {
         }
     }
     println!("{programs} programs: {returned} calls returned, {out_of_bounds} were out of bounds");
-    assert!(returned > programs && out_of_bounds > programs, "both kinds of outcome occur: {returned}, {out_of_bounds}");
+    assert!(
+        returned > programs && out_of_bounds > programs,
+        "both kinds of outcome occur: {returned}, {out_of_bounds}"
+    );
 }

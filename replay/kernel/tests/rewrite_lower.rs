@@ -83,25 +83,31 @@ fn edges(bytes: u64) -> [(u64, bool); 6] {
 fn at_edges(bytes: u64, text: &dyn Fn(u64) -> String) {
     for offset in [0, 3, 70_000, u64::from(u32::MAX), 1 << 32, u64::MAX - 20] {
         for (address, fits) in edges(bytes) {
-            let fits = fits && offset == 0 || offset == 3 && address.checked_add(3 + bytes).is_some_and(|end| end <= 65536);
+            let fits =
+                fits && offset == 0 || offset == 3 && address.checked_add(3 + bytes).is_some_and(|end| end <= 65536);
             let outcome = run(&text(offset), &[V::I64(address)]);
             assert_eq!(is_memory_trap(&outcome), !fits, "{} at {address:#x}: {outcome:?}", text(offset));
         }
     }
 }
 
-const DATA: &str = r#"(data (i64.const 65512) "\81\82\83\84\85\86\87\88\89\8a\8b\8c\8d\8e\8f\90\91\92\93\94\95\96\97\98")"#;
+const DATA: &str =
+    r#"(data (i64.const 65512) "\81\82\83\84\85\86\87\88\89\8a\8b\8c\8d\8e\8f\90\91\92\93\94\95\96\97\98")"#;
 
 #[test]
 fn every_load_reads_up_to_the_last_byte_and_traps_beyond() {
     for (load, ty, bytes) in LOADS {
         at_edges(bytes, &|offset| {
-            format!("(module (memory i64 1) {DATA} (func (export \"run\") (param i64) (result {ty}) local.get 0 {load} offset={offset}))")
+            format!(
+                "(module (memory i64 1) {DATA} (func (export \"run\") (param i64) (result {ty}) local.get 0 {load} offset={offset}))"
+            )
         });
     }
     for (load, bytes) in VECTOR_LOADS {
         at_edges(bytes, &|offset| {
-            format!("(module (memory i64 1) {DATA} (func (export \"run\") (param i64) (result v128) local.get 0 {load} offset={offset}))")
+            format!(
+                "(module (memory i64 1) {DATA} (func (export \"run\") (param i64) (result v128) local.get 0 {load} offset={offset}))"
+            )
         });
     }
 }
@@ -110,7 +116,9 @@ fn every_load_reads_up_to_the_last_byte_and_traps_beyond() {
 fn every_store_writes_up_to_the_last_byte_and_traps_beyond() {
     for (store, value, bytes) in STORES {
         at_edges(bytes, &|offset| {
-            format!("(module (memory i64 1) {DATA} (func (export \"run\") (param i64) local.get 0 {value} {store} offset={offset}))")
+            format!(
+                "(module (memory i64 1) {DATA} (func (export \"run\") (param i64) local.get 0 {value} {store} offset={offset}))"
+            )
         });
     }
 }
@@ -119,10 +127,14 @@ fn every_store_writes_up_to_the_last_byte_and_traps_beyond() {
 fn every_lane_access_reads_and_writes_up_to_the_last_byte_and_traps_beyond() {
     for (lanes, lane, bytes) in [(8, 15, 1), (16, 7, 2), (32, 3, 4), (64, 1, 8)] {
         at_edges(bytes, &|offset| {
-            format!("(module (memory i64 1) {DATA} (func (export \"run\") (param i64) (result v128) local.get 0 v128.const i64x2 -2 5 v128.load{lanes}_lane offset={offset} {lane}))")
+            format!(
+                "(module (memory i64 1) {DATA} (func (export \"run\") (param i64) (result v128) local.get 0 v128.const i64x2 -2 5 v128.load{lanes}_lane offset={offset} {lane}))"
+            )
         });
         at_edges(bytes, &|offset| {
-            format!("(module (memory i64 1) {DATA} (func (export \"run\") (param i64) local.get 0 v128.const i64x2 -2 5 v128.store{lanes}_lane offset={offset} {lane}))")
+            format!(
+                "(module (memory i64 1) {DATA} (func (export \"run\") (param i64) local.get 0 v128.const i64x2 -2 5 v128.store{lanes}_lane offset={offset} {lane}))"
+            )
         });
     }
 }
@@ -152,7 +164,9 @@ fn bulk_operators_check_all_bounds_before_they_write() {
     ];
     for (to, from, length, fits) in cases {
         let args = [V::I64(to), V::I64(from), V::I64(length)];
-        let head = format!("(module (memory i64 1) {DATA} (data $p \"0123456789\") (func (export \"run\") (param i64 i64 i64) local.get 0");
+        let head = format!(
+            "(module (memory i64 1) {DATA} (data $p \"0123456789\") (func (export \"run\") (param i64 i64 i64) local.get 0"
+        );
         let fill = format!("{head} local.get 1 i32.wrap_i64 local.get 2 memory.fill))");
         assert_eq!(is_memory_trap(&run(&fill, &args)), !fits, "fill {args:?}");
         let copy = format!("{head} local.get 1 local.get 2 memory.copy))");
@@ -170,7 +184,9 @@ fn bulk_operators_check_all_bounds_before_they_write() {
 #[test]
 fn memory_size_and_grow_are_right_at_the_limits() {
     let grow = |max: &str, by: u64| {
-        let text = format!("(module (memory i64 1 {max}) (func (export \"run\") (param i64) (result i64 i64) local.get 0 memory.grow memory.size))");
+        let text = format!(
+            "(module (memory i64 1 {max}) (func (export \"run\") (param i64) (result i64 i64) local.get 0 memory.grow memory.size))"
+        );
         run(&text, &[V::I64(by)]).expect("no trap")
     };
     let unchanged = vec![V::I64(u64::MAX), V::I64(1)];
@@ -185,7 +201,9 @@ fn memory_size_and_grow_are_right_at_the_limits() {
 
 #[test]
 fn data_offsets_of_4_gib_and_more_fail_as_out_of_bounds() {
-    let module = |offset: &str, bytes: &str| format!("(module (memory i64 1) (data (offset {offset}) \"{bytes}\") (func (export \"run\")))");
+    let module = |offset: &str, bytes: &str| {
+        format!("(module (memory i64 1) (data (offset {offset}) \"{bytes}\") (func (export \"run\")))")
+    };
     assert_eq!(run(&module("i64.const 65536", ""), &[]), Ok(vec![]));
     assert_eq!(run(&module("(i64.add (i64.const 65500) (i64.const 35))", "a"), &[]), Ok(vec![]));
     for offset in ["i64.const 65537", "i64.const 0xFFFFFFFF", "i64.const 0x100000000", "i64.const -1"] {
@@ -215,13 +233,18 @@ fn what_cannot_be_lowered_exactly_is_refused() {
     let refused = |text: &str| lower(&wat::parse_str(text).expect("good text")).expect_err("refused").to_string();
     assert!(refused("(module (memory i64 1 1 shared) (func i64.const 0 i32.atomic.load drop))").contains("threads"));
     assert!(refused("(module (table i64 1 funcref))").contains("64-bit table"));
-    assert!(refused("(module (import \"a\" \"b\" (global i64)) (memory i64 1) (data (offset global.get 0) \"\"))").contains("segment 0"));
+    assert!(
+        refused("(module (import \"a\" \"b\" (global i64)) (memory i64 1) (data (offset global.get 0) \"\"))")
+            .contains("segment 0")
+    );
     assert!(refused("(module (memory i64 1) (func return_call 0))").contains("tail_call"));
 }
 
 #[test]
 fn custom_sections_survive_unless_they_name_code_offsets() {
-    let wasm = wat::parse_str("(module (@custom \"keep\" \"1\") (@custom \".debug_line\" \"2\") (memory i64 1) (func $named))");
+    let wasm = wat::parse_str(
+        "(module (@custom \"keep\" \"1\") (@custom \".debug_line\" \"2\") (memory i64 1) (func $named))",
+    );
     let lowered = lower(&wasm.expect("good text")).expect("lowers");
     let names: Vec<_> = wasmparser::Parser::new(0)
         .parse_all(&lowered)
@@ -243,6 +266,8 @@ fn damaged_modules_are_errors_and_never_panics() {
             let _ = instrument(&damaged, &Plan { stack_limit: Some(100), canonical_nan: true });
             let _ = lower(&damaged);
         }
-        assert!(lower(&wasm[..at]).is_err() || at == 8 || wasmparser::Validator::new().validate_all(&wasm[..at]).is_ok());
+        assert!(
+            lower(&wasm[..at]).is_err() || at == 8 || wasmparser::Validator::new().validate_all(&wasm[..at]).is_ok()
+        );
     }
 }

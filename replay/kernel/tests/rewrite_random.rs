@@ -110,7 +110,9 @@ struct Tally {
 fn agree(seed: u64, wasm: &[u8], tally: &mut Tally) {
     let instrumented = instrument(wasm, &PLAN).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let lowered = lower(&instrumented).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-    let mut valid = wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::WASM2 | wasmparser::WasmFeatures::EXTENDED_CONST);
+    let mut valid = wasmparser::Validator::new_with_features(
+        wasmparser::WasmFeatures::WASM2 | wasmparser::WasmFeatures::EXTENDED_CONST,
+    );
     valid.validate_all(&lowered).unwrap_or_else(|error| panic!("seed {seed}: lowered module is invalid: {error}"));
     tally.modules += 1;
 

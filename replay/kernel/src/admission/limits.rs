@@ -62,14 +62,7 @@ impl Default for AdmissionLimits {
     }
 }
 
-impl AdmissionLimits {
-    pub(super) fn check(
-        &self,
-        section: &'static str,
-        what: &'static str,
-        found: u64,
-        max: u64,
-    ) -> Result<(), AdmissionError> {
-        if found > max { Err(AdmissionError::TooMany { section, what, found, max }) } else { Ok(()) }
-    }
+/// Refuses more than `max` of something.
+pub(super) fn check(section: &'static str, what: &'static str, found: u64, max: u64) -> Result<(), AdmissionError> {
+    if found > max { Err(AdmissionError::TooMany { section, what, found, max }) } else { Ok(()) }
 }

@@ -12,6 +12,7 @@ mod limits;
 pub use error::{AdmissionError, Item};
 pub use facts::{ExportFact, Facts, GlobalFact, ImportFact, MemoryFact, TableFact};
 pub use limits::AdmissionLimits;
+use limits::check;
 
 use wasmparser::{FuncType, Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
@@ -20,7 +21,8 @@ use wasmparser::{FuncType, Parser, Payload, ValidPayload, Validator, WasmFeature
 ///
 /// # Determinism
 /// Of what is in, only the bits of NaN results and the outcome of growing are an engine's choice; `rewrite` takes it.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.union(WasmFeatures::MEMORY64).union(WasmFeatures::EXTENDED_CONST);
+pub const FEATURES: WasmFeatures =
+    WasmFeatures::WASM2.union(WasmFeatures::MEMORY64).union(WasmFeatures::EXTENDED_CONST);
 
 /// Validates a module as published and collects what the host needs to know of it.
 ///
@@ -31,7 +33,7 @@ pub fn admit(
     limits: &AdmissionLimits,
     known_import: &dyn Fn(&str, &str, &FuncType) -> bool,
 ) -> Result<Facts, AdmissionError> {
-    limits.check("module", "bytes", wasm.len() as u64, limits.module_bytes_max)?;
+    check("module", "bytes", wasm.len() as u64, limits.module_bytes_max)?;
     let mut gate = Gate { limits, known_import, facts: Facts::default(), section: "header", data_bytes: 0 };
     let mut validator = Validator::new_with_features(FEATURES);
     for payload in Parser::new(0).parse_all(wasm) {
@@ -75,7 +77,7 @@ impl Gate<'_> {
             source,
         };
         let limits = self.limits;
-        let count = |what, count: u32, max: u64| limits.check(section, what, u64::from(count), max);
+        let count = |what, count: u32, max: u64| check(section, what, u64::from(count), max);
         match payload {
             Payload::TypeSection(section) => {
                 count("types", section.count(), limits.types_max)?;
@@ -102,7 +104,7 @@ impl Gate<'_> {
             Payload::MemorySection(section) => {
                 for memory in section {
                     let memory = memory.map_err(read)?;
-                    limits.check("memory", "initial pages", memory.initial, limits.memory_pages_max)?;
+                    check("memory", "initial pages", memory.initial, limits.memory_pages_max)?;
                     let (is64, initial_pages, max_pages) = (memory.memory64, memory.initial, memory.maximum);
                     self.facts.memory = Some(MemoryFact { is64, initial_pages, max_pages });
                 }
@@ -158,7 +160,7 @@ impl Gate<'_> {
         if ty.table64 {
             return Err(AdmissionError::Table64 { table });
         }
-        self.limits.check("table", "initial entries", ty.initial, self.limits.table_entries_max)?;
+        check("table", "initial entries", ty.initial, self.limits.table_entries_max)?;
         self.facts.tables.push(TableFact { element: ty.element_type, initial: ty.initial, max: ty.maximum });
         Ok(())
     }
@@ -174,7 +176,7 @@ impl Gate<'_> {
 
     fn data(&mut self, segment: u32, data: &wasmparser::Data<'_>) -> Result<(), AdmissionError> {
         self.data_bytes += data.data.len() as u64;
-        self.limits.check("data", "bytes", self.data_bytes, self.limits.data_bytes_max)?;
+        check("data", "bytes", self.data_bytes, self.limits.data_bytes_max)?;
         let wasmparser::DataKind::Active { offset_expr, .. } = &data.kind else { return Ok(()) };
         for op in offset_expr.get_operators_reader().into_iter().flatten() {
             if matches!(op, wasmparser::Operator::GlobalGet { .. }) {

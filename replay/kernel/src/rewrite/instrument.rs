@@ -110,12 +110,7 @@ struct BlockTypes {
 }
 
 impl BlockTypes {
-    fn of(
-        &mut self,
-        pass: &mut Instrumenting,
-        shape: &Shape,
-        type_index: u32,
-    ) -> Result<BlockType, RewriteError> {
+    fn of(&mut self, pass: &mut Instrumenting, shape: &Shape, type_index: u32) -> Result<BlockType, RewriteError> {
         let results = shape.function_type(type_index).map_or(&[][..], |ty| ty.results());
         let results = results.iter().map(|ty| pass.val_type(*ty)).collect::<Result<Vec<_>, _>>()?;
         Ok(match results[..] {

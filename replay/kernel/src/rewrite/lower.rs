@@ -35,7 +35,8 @@ pub fn lower(wasm: &[u8]) -> Result<Vec<u8>, RewriteError> {
     let mut pass = Lowering::default();
     let mut module = Module::read(wasm, &mut pass)?;
     for (body, type_index) in module.function_bodies() {
-        let function = if pass.wide { lower_body(&mut pass, &module.shape, &body, type_index)? } else { pass.copy(&body)? };
+        let function =
+            if pass.wide { lower_body(&mut pass, &module.shape, &body, type_index)? } else { pass.copy(&body)? };
         module.code.function(&function);
     }
     Ok(module.finish())

@@ -13,8 +13,12 @@ use wasm_encoder::{EntityType, Function, Instruction, ValType};
 use wasmparser::{BlockType, FunctionBody, Operator};
 
 use super::RewriteError;
+use super::access::access;
 use super::meter_cost::{STATEMENT_COST, cost, ends_segment};
 use super::module::Module;
+
+/// Greatest offset that the reference's reader takes.
+const JS_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// Module name of the metering import.
 pub const METERING_MODULE: &str = "metering";
@@ -92,6 +96,20 @@ impl Reencode for Metering {
 
     fn function_index(&mut self, func: u32) -> Result<u32, Error<RewriteError>> {
         Ok(if func >= self.import { func.saturating_add(1) } else { func })
+    }
+
+    fn parse_imports(
+        &mut self,
+        section: &mut wasm_encoder::ImportSection,
+        imports: wasmparser::Imports<'_>,
+    ) -> Result<(), Error<RewriteError>> {
+        match &imports {
+            // It takes the length of a name in UTF-16 units for that in bytes.
+            wasmparser::Imports::Single(_, it) if it.module.is_ascii() && it.name.is_ascii() => {
+                utils::parse_imports(self, section, imports)
+            }
+            _ => self.unsupported("import name in a metered module"),
+        }
     }
 
     fn val_type(&mut self, ty: wasmparser::ValType) -> Result<ValType, Error<RewriteError>> {
@@ -212,6 +230,6 @@ fn has_known_immediates(op: &Operator<'_>) -> bool {
         Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty } => {
             !matches!(blockty, BlockType::FuncType(1..))
         }
-        _ => true,
+        _ => access(op).is_none_or(|it| it.memarg.offset <= JS_INTEGER_MAX),
     }
 }
