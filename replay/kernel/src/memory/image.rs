@@ -5,10 +5,7 @@
 //! Invariant: after `commit` and after `restore`, image and memory agree in length and in every byte.
 
 use super::mapping::Epoch;
-use super::{
-    DirtyTracker, GROUP_BYTES, GroupRange, Mapping, MemoryError, Reservation, group, groups_in,
-    push_range,
-};
+use super::{DirtyTracker, GROUP_BYTES, GroupRange, Mapping, MemoryError, Reservation, group, groups_in, push_range};
 
 const ZERO_GROUP: [u8; GROUP_BYTES] = [0; GROUP_BYTES];
 
@@ -72,9 +69,7 @@ impl Image {
 
     /// The committed groups that are not all zero, in ascending order.
     pub fn groups(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.held
-            .iter()
-            .map(|index| (index, group(self.shadow.as_slice(), index)))
+        self.held.iter().map(|index| (index, group(self.shadow.as_slice(), index)))
     }
 
     /// Takes the memory as it is now for the committed state and reports each group whose contents changed since the last
@@ -160,11 +155,7 @@ impl Image {
 
     /// Whether `content` is what group `index` held at the last commit.
     fn agrees(&self, index: u32, content: &[u8]) -> bool {
-        if self.held.contains(index) {
-            content == group(self.shadow.as_slice(), index)
-        } else {
-            content == ZERO_GROUP
-        }
+        if self.held.contains(index) { content == group(self.shadow.as_slice(), index) } else { content == ZERO_GROUP }
     }
 
     fn store(&mut self, index: u32, content: &[u8]) -> Result<(), MemoryError> {
@@ -207,9 +198,7 @@ impl Image {
         if self.candidates.len() > before {
             self.candidates.sort_unstable_by_key(|range| range.start);
             let mut joined = Vec::with_capacity(self.candidates.len());
-            self.candidates
-                .drain(..)
-                .for_each(|range| push_range(&mut joined, range));
+            self.candidates.drain(..).for_each(|range| push_range(&mut joined, range));
             self.candidates = joined;
         }
     }
@@ -231,9 +220,7 @@ struct Bitmap {
 
 impl Bitmap {
     fn contains(&self, index: u32) -> bool {
-        self.words
-            .get(index as usize / 64)
-            .is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.words.get(index as usize / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     fn insert(&mut self, index: u32) {
@@ -264,22 +251,14 @@ impl Bitmap {
 
     fn iter_from(&self, start: u32) -> impl Iterator<Item = u32> {
         let first = start as usize / 64;
-        self.words
-            .iter()
-            .enumerate()
-            .skip(first)
-            .flat_map(move |(at, &word)| {
-                let word = if at == first {
-                    word & (u64::MAX << (start % 64))
-                } else {
-                    word
-                };
-                let mut rest = word;
-                std::iter::from_fn(move || {
-                    let bit = rest.trailing_zeros();
-                    rest &= rest.wrapping_sub(1);
-                    (bit < 64).then_some(at as u32 * 64 + bit)
-                })
+        self.words.iter().enumerate().skip(first).flat_map(move |(at, &word)| {
+            let word = if at == first { word & (u64::MAX << (start % 64)) } else { word };
+            let mut rest = word;
+            std::iter::from_fn(move || {
+                let bit = rest.trailing_zeros();
+                rest &= rest.wrapping_sub(1);
+                (bit < 64).then_some(at as u32 * 64 + bit)
             })
+        })
     }
 }

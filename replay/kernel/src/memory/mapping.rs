@@ -22,17 +22,11 @@ pub struct Reservation {
 
 impl Reservation {
     /// Every 32-bit address, and 2 GiB of guard for the offsets compiled into accesses.
-    pub const WASM32: Self = Self {
-        addressable_bytes: 1 << 32,
-        guard_bytes: 1 << 31,
-    };
+    pub const WASM32: Self = Self { addressable_bytes: 1 << 32, guard_bytes: 1 << 31 };
 
     /// Just `bytes`, without a guard: for memories that only the host touches.
     pub const fn unguarded(bytes: u64) -> Self {
-        Self {
-            addressable_bytes: bytes,
-            guard_bytes: 0,
-        }
+        Self { addressable_bytes: bytes, guard_bytes: 0 }
     }
 }
 
@@ -79,33 +73,17 @@ impl Mapping {
     ///
     /// # Errors
     /// As [`Mapping::new`]; `bytes_max` must not exceed the addressable part.
-    pub fn with_reservation(
-        initial_bytes: u64,
-        bytes_max: u64,
-        reservation: Reservation,
-    ) -> Result<Self, MemoryError> {
+    pub fn with_reservation(initial_bytes: u64, bytes_max: u64, reservation: Reservation) -> Result<Self, MemoryError> {
         check_aligned(bytes_max)?;
         check_aligned(reservation.addressable_bytes)?;
-        let addressable = reservation
-            .addressable_bytes
-            .min(Reservation::WASM32.addressable_bytes);
+        let addressable = reservation.addressable_bytes.min(Reservation::WASM32.addressable_bytes);
         if bytes_max > addressable {
-            return Err(MemoryError::AboveMaximum {
-                bytes: bytes_max,
-                bytes_max: addressable,
-            });
+            return Err(MemoryError::AboveMaximum { bytes: bytes_max, bytes_max: addressable });
         }
         let bytes = total_bytes(reservation);
-        let base =
-            reserve(bytes as usize).map_err(|source| MemoryError::Reserve { bytes, source })?;
-        let mut mapping = Self {
-            base,
-            reservation,
-            len: 0,
-            bytes_max,
-            epoch: AtomicU64::new(0),
-            low_water: AtomicU64::new(0),
-        };
+        let base = reserve(bytes as usize).map_err(|source| MemoryError::Reserve { bytes, source })?;
+        let mut mapping =
+            Self { base, reservation, len: 0, bytes_max, epoch: AtomicU64::new(0), low_water: AtomicU64::new(0) };
         mapping.grow_to(initial_bytes)?;
         Ok(mapping)
     }
@@ -142,23 +120,12 @@ impl Mapping {
     pub fn grow_to(&mut self, bytes: u64) -> Result<(), MemoryError> {
         check_aligned(bytes)?;
         if bytes < self.len {
-            return Err(MemoryError::WrongDirection {
-                from: self.len,
-                to: bytes,
-            });
+            return Err(MemoryError::WrongDirection { from: self.len, to: bytes });
         }
         if bytes > self.bytes_max {
-            return Err(MemoryError::AboveMaximum {
-                bytes,
-                bytes_max: self.bytes_max,
-            });
+            return Err(MemoryError::AboveMaximum { bytes, bytes_max: self.bytes_max });
         }
-        self.protect(
-            self.len,
-            bytes - self.len,
-            libc::PROT_READ | libc::PROT_WRITE,
-            "make accessible",
-        )?;
+        self.protect(self.len, bytes - self.len, libc::PROT_READ | libc::PROT_WRITE, "make accessible")?;
         self.len = bytes;
         Ok(())
     }
@@ -170,10 +137,7 @@ impl Mapping {
     pub fn shrink_to(&mut self, bytes: u64) -> Result<(), MemoryError> {
         check_aligned(bytes)?;
         if bytes > self.len {
-            return Err(MemoryError::WrongDirection {
-                from: self.len,
-                to: bytes,
-            });
+            return Err(MemoryError::WrongDirection { from: self.len, to: bytes });
         }
         // Noted before the change: a failure half way must not hide that contents were lost.
         self.low_water.fetch_min(bytes, Ordering::Relaxed);
@@ -227,31 +191,14 @@ impl Mapping {
         Ok(())
     }
 
-    fn protect(
-        &self,
-        offset: u64,
-        bytes: u64,
-        rights: libc::c_int,
-        action: &'static str,
-    ) -> Result<(), MemoryError> {
+    fn protect(&self, offset: u64, bytes: u64, rights: libc::c_int, action: &'static str) -> Result<(), MemoryError> {
         if bytes == 0 {
             return Ok(());
         }
         // SAFETY: the range lies in our own reservation (offset + bytes <= bytes_max <= addressable), is page-aligned
         // because lengths are multiples of 64 KiB, and no slice into it lives: all callers hold `&mut self`.
-        let code = unsafe {
-            libc::mprotect(
-                self.base.as_ptr().add(offset as usize).cast(),
-                bytes as usize,
-                rights,
-            )
-        };
-        check(code).map_err(|source| MemoryError::Remap {
-            action,
-            offset,
-            bytes,
-            source,
-        })
+        let code = unsafe { libc::mprotect(self.base.as_ptr().add(offset as usize).cast(), bytes as usize, rights) };
+        check(code).map_err(|source| MemoryError::Remap { action, offset, bytes, source })
     }
 
     /// Drops the pages of an accessible, page-aligned range; it reads as zero afterwards.
@@ -262,12 +209,7 @@ impl Mapping {
         // SAFETY: the range lies in our own reservation and no slice into it lives (`&mut self`). The memory is private
         // and anonymous, so dropped pages come back as zero pages, which are valid bytes.
         let code = unsafe { drop_pages(self.base.as_ptr().add(offset as usize), bytes as usize) };
-        check(code).map_err(|source| MemoryError::Remap {
-            action: "discard",
-            offset,
-            bytes,
-            source,
-        })
+        check(code).map_err(|source| MemoryError::Remap { action: "discard", offset, bytes, source })
     }
 }
 
@@ -275,12 +217,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: exactly the range that `reserve` returned, unmapped once; no slice outlives `self`. Failure would
         // mean that the range was not ours; there is nothing left to do about it then.
-        unsafe {
-            libc::munmap(
-                self.base.as_ptr().cast(),
-                total_bytes(self.reservation) as usize,
-            )
-        };
+        unsafe { libc::munmap(self.base.as_ptr().cast(), total_bytes(self.reservation) as usize) };
     }
 }
 
@@ -290,19 +227,11 @@ fn total_bytes(reservation: Reservation) -> u64 {
 }
 
 fn check_aligned(bytes: u64) -> Result<(), MemoryError> {
-    if bytes.is_multiple_of(WASM_PAGE_BYTES) {
-        Ok(())
-    } else {
-        Err(MemoryError::Unaligned { bytes })
-    }
+    if bytes.is_multiple_of(WASM_PAGE_BYTES) { Ok(()) } else { Err(MemoryError::Unaligned { bytes }) }
 }
 
 fn check(code: libc::c_int) -> io::Result<()> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
@@ -339,16 +268,7 @@ unsafe fn drop_pages(start: *mut u8, bytes: usize) -> libc::c_int {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
     // Elsewhere MADV_DONTNEED may keep the contents: map fresh pages over the old ones.
     // SAFETY: by the caller's promise the range is its own to replace.
-    let base = unsafe {
-        libc::mmap(
-            start.cast(),
-            bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
-            flags,
-            -1,
-            0,
-        )
-    };
+    let base = unsafe { libc::mmap(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if base == libc::MAP_FAILED { -1 } else { 0 }
 }
 

@@ -23,10 +23,7 @@ const COLD_AFTER: u8 = 8;
 
 /// Written pages that exist. PRESENT alone would miss those swapped out since; WRITTEN alone also names every page that was
 /// never touched, of which a fresh memory mostly consists.
-const WRITTEN_CONTENTS: Match = Match {
-    all: WRITTEN,
-    any: PRESENT | SWAPPED,
-};
+const WRITTEN_CONTENTS: Match = Match { all: WRITTEN, any: PRESENT | SWAPPED };
 
 /// Tracks pages with PAGEMAP_SCAN over userfaultfd's asynchronous write protection (Linux 6.7).
 ///
@@ -52,19 +49,13 @@ impl PagemapScan {
         Userfaultfd::get().map_err(|source| Unavailable::Userfaultfd(copy(source)))?;
         Pagemap::get().map_err(|source| Unavailable::Pagemap(copy(source)))?;
         self_test()?;
-        Ok(Self {
-            idle: Vec::new(),
-            cold_after: COLD_AFTER,
-        })
+        Ok(Self { idle: Vec::new(), cold_after: COLD_AFTER })
     }
 
     /// With another patience, so that tests reach the protected state soon.
     #[cfg(test)]
     pub(super) fn with_cold_after(commits: u8) -> Result<Self, Unavailable> {
-        Ok(Self {
-            cold_after: commits,
-            ..Self::new()?
-        })
+        Ok(Self { cold_after: commits, ..Self::new()? })
     }
 
     /// Counts an unchanged group; true when it has just become cold.
@@ -128,9 +119,7 @@ fn watch(memory: &Mapping, range: GroupRange) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
             // Not registered yet. The whole reservation at once, so that growth needs nothing more.
             let bytes = memory.reservation().addressable_bytes;
-            Userfaultfd::get()
-                .map_err(copy)?
-                .register(memory.base() as u64, bytes)?;
+            Userfaultfd::get().map_err(copy)?.register(memory.base() as u64, bytes)?;
             pagemap.protect(start, end)
         }
         done => done,
@@ -141,22 +130,16 @@ fn watch(memory: &Mapping, range: GroupRange) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`Pagemap::scan`]; `out` is then incomplete.
-pub(super) fn scan_groups(
-    memory: &Mapping,
-    wanted: Match,
-    out: &mut Vec<GroupRange>,
-) -> io::Result<()> {
+pub(super) fn scan_groups(memory: &Mapping, wanted: Match, out: &mut Vec<GroupRange>) -> io::Result<()> {
     out.clear();
     if super::mapping::page_bytes() != GROUP_BYTES {
         return Err(io::Error::from(io::ErrorKind::Unsupported));
     }
     let base = memory.base() as u64;
     let group = |address: u64| ((address - base) / GROUP_BYTES as u64) as u32;
-    Pagemap::get()
-        .map_err(copy)?
-        .scan(base, base + memory.len(), wanted, &mut |region| {
-            push_range(out, group(region.start)..group(region.end));
-        })
+    Pagemap::get().map_err(copy)?.scan(base, base + memory.len(), wanted, &mut |region| {
+        push_range(out, group(region.start)..group(region.end));
+    })
 }
 
 fn address(memory: &Mapping, group: u32) -> u64 {
@@ -165,23 +148,18 @@ fn address(memory: &Mapping, group: u32) -> u64 {
 
 /// Another owner of the same operating-system error.
 fn copy(error: &io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Kernels differ, and some accept such calls without acting on them: see a written page reported, protected, silent,
 /// and reported again.
 fn self_test() -> Result<(), Unavailable> {
     let reservation = Reservation::unguarded(super::WASM_PAGE_BYTES);
-    let mut memory =
-        Mapping::with_reservation(super::WASM_PAGE_BYTES, super::WASM_PAGE_BYTES, reservation)
-            .map_err(|_| Unavailable::SelfTest)?;
+    let mut memory = Mapping::with_reservation(super::WASM_PAGE_BYTES, super::WASM_PAGE_BYTES, reservation)
+        .map_err(|_| Unavailable::SelfTest)?;
     let written = |memory: &Mapping| {
         let mut out = Vec::new();
-        scan_groups(memory, WRITTEN_CONTENTS, &mut out)
-            .map(|()| out)
-            .map_err(Unavailable::Pagemap)
+        scan_groups(memory, WRITTEN_CONTENTS, &mut out).map(|()| out).map_err(Unavailable::Pagemap)
     };
     memory.as_mut_slice()[5 * GROUP_BYTES] = 1;
     memory.as_mut_slice()[7 * GROUP_BYTES] = 1;
@@ -192,9 +170,5 @@ fn self_test() -> Result<(), Unavailable> {
     memory.as_mut_slice()[9 * GROUP_BYTES] = 1;
     let after = written(&memory)?;
     let expected: [&[GroupRange]; 3] = [&[5..6, 7..8], &[], &[5..6, 9..10]];
-    if [&before[..], &silent, &after] == expected {
-        Ok(())
-    } else {
-        Err(Unavailable::SelfTest)
-    }
+    if [&before[..], &silent, &after] == expected { Ok(()) } else { Err(Unavailable::SelfTest) }
 }

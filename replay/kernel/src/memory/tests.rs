@@ -16,10 +16,8 @@ fn mapping(pages: u64) -> Mapping {
 }
 
 fn trackers() -> Vec<Box<dyn DirtyTracker>> {
-    let mut all: Vec<Box<dyn DirtyTracker>> = vec![
-        Box::new(MemcmpTracker::exhaustive()),
-        Box::new(MemcmpTracker::new()),
-    ];
+    let mut all: Vec<Box<dyn DirtyTracker>> =
+        vec![Box::new(MemcmpTracker::exhaustive()), Box::new(MemcmpTracker::new())];
     #[cfg(target_os = "linux")]
     for patience in [1, 2, 8] {
         match PagemapScan::with_cold_after(patience) {
@@ -47,12 +45,7 @@ struct Lane {
 impl Lane {
     fn new(tracker: Box<dyn DirtyTracker>, pages: u64) -> Self {
         let image = || Image::new(BYTES_MAX).unwrap();
-        Self {
-            memory: mapping(pages),
-            image: image(),
-            other: image(),
-            tracker,
-        }
+        Self { memory: mapping(pages), image: image(), other: image(), tracker }
     }
 
     fn commit(&mut self) -> Vec<(u32, [u8; 32])> {
@@ -105,12 +98,7 @@ fn clip(memory: &[u8], at: u32, len: u16) -> std::ops::Range<usize> {
 }
 
 /// Applies `op` to a lane and to the plain model of it; returns what a commit reported.
-fn apply(
-    lane: &mut Lane,
-    now: &mut Vec<u8>,
-    committed: &mut Option<Vec<u8>>,
-    op: &Op,
-) -> Option<Vec<(u32, [u8; 32])>> {
+fn apply(lane: &mut Lane, now: &mut Vec<u8>, committed: &mut Option<Vec<u8>>, op: &Op) -> Option<Vec<(u32, [u8; 32])>> {
     match *op {
         Op::Write { at, len, byte } => {
             let range = clip(now, at, len);
@@ -122,10 +110,7 @@ fn apply(
             write_by_kernel(&mut lane.memory.as_mut_slice()[range.clone()], byte);
             now[range].fill(byte);
         }
-        Op::Read { at } => assert_eq!(
-            lane.memory.as_slice().get(at as usize),
-            now.get(at as usize)
-        ),
+        Op::Read { at } => assert_eq!(lane.memory.as_slice().get(at as usize), now.get(at as usize)),
         Op::Resize { pages } => {
             let bytes = pages * WASM_PAGE_BYTES;
             if bytes < lane.memory.len() {
@@ -140,9 +125,7 @@ fn apply(
             return Some(lane.commit());
         }
         Op::CommitToOtherImage => {
-            lane.other
-                .commit(&lane.memory, &mut *lane.tracker, &mut |_, _| {})
-                .unwrap();
+            lane.other.commit(&lane.memory, &mut *lane.tracker, &mut |_, _| {}).unwrap();
         }
         Op::Restore => {
             let result = lane.image.restore(&mut lane.memory, &mut *lane.tracker);
@@ -178,24 +161,13 @@ fn check(tracker: Box<dyn DirtyTracker>, ops: &[Op]) {
     for (step, op) in ops.iter().enumerate() {
         let before = committed.clone().unwrap_or_default();
         if let Some(changed) = apply(&mut lane, &mut now, &mut committed, op) {
-            assert_eq!(
-                changed,
-                changed_groups(&before, &now),
-                "{name}, step {step}"
-            );
+            assert_eq!(changed, changed_groups(&before, &now), "{name}, step {step}");
         }
-        assert!(
-            lane.memory.as_slice() == now,
-            "{name}, step {step}: contents differ after {op:?}"
-        );
+        assert!(lane.memory.as_slice() == now, "{name}, step {step}: contents differ after {op:?}");
     }
     let held: Vec<u32> = lane.image.groups().map(|(index, _)| index).collect();
     let expected = changed_groups(&[], &committed.unwrap_or_default());
-    assert_eq!(
-        held,
-        expected.iter().map(|(index, _)| *index).collect::<Vec<_>>(),
-        "{name}"
-    );
+    assert_eq!(held, expected.iter().map(|(index, _)| *index).collect::<Vec<_>>(), "{name}");
 }
 
 proptest! {
@@ -242,28 +214,19 @@ fn a_commit_looks_only_at_what_was_written() {
     for group in 0..500 {
         memory.as_mut_slice()[group * 3 * GROUP_BYTES] = 1;
     }
-    let first = image
-        .commit(&memory, &mut *tracker, &mut |_, _| {})
-        .unwrap();
+    let first = image.commit(&memory, &mut *tracker, &mut |_, _| {}).unwrap();
     assert_eq!((first.candidates, first.changed_groups), (500, 500));
     // Hot at first, then watched.
     for _ in 0..8 {
-        let stats = image
-            .commit(&memory, &mut *tracker, &mut |_, _| {})
-            .unwrap();
+        let stats = image.commit(&memory, &mut *tracker, &mut |_, _| {}).unwrap();
         assert_eq!((stats.candidates, stats.changed_groups), (500, 0));
     }
     for group in 0..7 {
         memory.as_mut_slice()[group * 30 * GROUP_BYTES] = 2;
     }
     memory.as_mut_slice()[bytes as usize - 1] = 1;
-    let last = image
-        .commit(&memory, &mut *tracker, &mut |_, _| {})
-        .unwrap();
-    assert_eq!(
-        (last.candidates, last.changed_groups, last.bytes),
-        (8, 8, 8 * 4096)
-    );
+    let last = image.commit(&memory, &mut *tracker, &mut |_, _| {}).unwrap();
+    assert_eq!((last.candidates, last.changed_groups, last.bytes), (8, 8, 8 * 4096));
     let restored = image.restore(&mut memory, &mut *tracker).unwrap();
     assert_eq!((restored.candidates, restored.restored_groups), (8, 0));
 }
@@ -277,9 +240,7 @@ fn a_scan_goes_on_when_its_vector_is_full() {
         for byte in memory.as_mut_slice().iter_mut().step_by(2 * GROUP_BYTES) {
             *byte = 1;
         }
-        let stats = image
-            .commit(&memory, &mut *tracker, &mut |_, _| {})
-            .unwrap();
+        let stats = image.commit(&memory, &mut *tracker, &mut |_, _| {}).unwrap();
         assert_eq!(stats.changed_groups, 8192, "{}", tracker.name());
     }
 }
@@ -291,16 +252,12 @@ fn an_image_can_be_copied_into_another_memory() {
         source.as_mut_slice()[70_000] = 7;
         copy.as_mut_slice()[60_000] = 9;
         let mut image = Image::new(BYTES_MAX).unwrap();
-        image
-            .commit(&source, &mut *tracker, &mut |_, _| {})
-            .unwrap();
+        image.commit(&source, &mut *tracker, &mut |_, _| {}).unwrap();
         image.restore(&mut copy, &mut *tracker).unwrap();
         assert!(copy.as_slice() == source.as_slice(), "{}", tracker.name());
         source.as_mut_slice()[0] = 1;
         let mut changed = Vec::new();
-        image
-            .commit(&source, &mut *tracker, &mut |index, _| changed.push(index))
-            .unwrap();
+        image.commit(&source, &mut *tracker, &mut |index, _| changed.push(index)).unwrap();
         assert_eq!(changed, [0], "{}", tracker.name());
     }
 }
@@ -309,22 +266,10 @@ fn an_image_can_be_copied_into_another_memory() {
 fn lengths_out_of_bounds_are_refused_and_change_nothing() {
     let mut memory = mapping(2);
     let before = memory.len();
-    assert!(matches!(
-        memory.grow_to(before + 1),
-        Err(MemoryError::Unaligned { .. })
-    ));
-    assert!(matches!(
-        memory.grow_to(BYTES_MAX + WASM_PAGE_BYTES),
-        Err(MemoryError::AboveMaximum { .. })
-    ));
-    assert!(matches!(
-        memory.grow_to(0),
-        Err(MemoryError::WrongDirection { .. })
-    ));
-    assert!(matches!(
-        memory.shrink_to(BYTES_MAX),
-        Err(MemoryError::WrongDirection { .. })
-    ));
+    assert!(matches!(memory.grow_to(before + 1), Err(MemoryError::Unaligned { .. })));
+    assert!(matches!(memory.grow_to(BYTES_MAX + WASM_PAGE_BYTES), Err(MemoryError::AboveMaximum { .. })));
+    assert!(matches!(memory.grow_to(0), Err(MemoryError::WrongDirection { .. })));
+    assert!(matches!(memory.shrink_to(BYTES_MAX), Err(MemoryError::WrongDirection { .. })));
     assert_eq!(memory.len(), before);
     let too_much = Mapping::new(0, (1 << 32) + WASM_PAGE_BYTES);
     assert!(matches!(too_much, Err(MemoryError::AboveMaximum { .. })));

@@ -39,16 +39,12 @@ pub struct MemcmpTracker {
 impl MemcmpTracker {
     /// Leaves out untouched pages where the system can tell.
     pub fn new() -> Self {
-        Self {
-            skip_untouched: true,
-        }
+        Self { skip_untouched: true }
     }
 
     /// Leaves out nothing and asks the system nothing: the yardstick for other trackers.
     pub fn exhaustive() -> Self {
-        Self {
-            skip_untouched: false,
-        }
+        Self { skip_untouched: false }
     }
 }
 
@@ -60,11 +56,7 @@ impl Default for MemcmpTracker {
 
 impl DirtyTracker for MemcmpTracker {
     fn name(&self) -> &'static str {
-        if self.skip_untouched {
-            "memcmp"
-        } else {
-            "memcmp-exhaustive"
-        }
+        if self.skip_untouched { "memcmp" } else { "memcmp-exhaustive" }
     }
 
     fn populated(&mut self, memory: &Mapping, out: &mut Vec<GroupRange>) {
@@ -92,10 +84,7 @@ pub(super) fn everything(memory: &Mapping, out: &mut Vec<GroupRange>) {
 #[cfg(target_os = "linux")]
 pub(super) fn touched(memory: &Mapping, out: &mut Vec<GroupRange>) -> io::Result<()> {
     use super::uapi::{Match, PRESENT, SWAPPED};
-    let wanted = Match {
-        any: PRESENT | SWAPPED,
-        ..Match::default()
-    };
+    let wanted = Match { any: PRESENT | SWAPPED, ..Match::default() };
     super::pagemap::scan_groups(memory, wanted, out)
 }
 
@@ -133,10 +122,7 @@ pub enum Unavailable {
 pub fn best_tracker() -> (Box<dyn DirtyTracker>, Option<Unavailable>) {
     let bytes = super::mapping::page_bytes();
     if bytes != GROUP_BYTES {
-        return (
-            Box::new(MemcmpTracker::exhaustive()),
-            Some(Unavailable::PageSize { bytes }),
-        );
+        return (Box::new(MemcmpTracker::exhaustive()), Some(Unavailable::PageSize { bytes }));
     }
     match super::PagemapScan::new() {
         Ok(tracker) => (Box::new(tracker), None),

@@ -100,10 +100,7 @@ struct Bound<T> {
 
 impl<T: AsRawFd> Bound<T> {
     fn new(handle: T) -> Self {
-        Self {
-            handle,
-            process: std::process::id(),
-        }
+        Self { handle, process: std::process::id() }
     }
 
     /// The descriptor, unless this is a forked child: there it still names the memory of the parent.
@@ -124,9 +121,7 @@ impl Pagemap {
     /// The one descriptor of this process.
     pub(super) fn get() -> Result<&'static Self, &'static io::Error> {
         static PAGEMAP: OnceLock<io::Result<Pagemap>> = OnceLock::new();
-        PAGEMAP
-            .get_or_init(|| Ok(Self(Bound::new(File::open("/proc/self/pagemap")?))))
-            .as_ref()
+        PAGEMAP.get_or_init(|| Ok(Self(Bound::new(File::open("/proc/self/pagemap")?)))).as_ref()
     }
 
     /// Calls `found` with the matching address ranges within `start..end`, ascending, in units of pages.
@@ -155,10 +150,7 @@ impl Pagemap {
                 ..ScanArg::default()
             };
             let count = self.call(&mut arg)?;
-            regions[..count.min(regions.len())]
-                .iter()
-                .copied()
-                .for_each(&mut *found);
+            regions[..count.min(regions.len())].iter().copied().for_each(&mut *found);
             if arg.walk_end <= from {
                 return Err(io::Error::from(io::ErrorKind::InvalidData));
             }
@@ -215,11 +207,7 @@ impl Userfaultfd {
     fn open() -> io::Result<Self> {
         let fd = open_by_syscall().or_else(|refused| open_by_device().map_err(|_| refused))?;
         let features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED;
-        let mut arg = ApiArg {
-            api: UFFD_API,
-            features,
-            ioctls: 0,
-        };
+        let mut arg = ApiArg { api: UFFD_API, features, ioctls: 0 };
         // SAFETY: `arg` is the structure this request expects, and the descriptor is a fresh userfaultfd.
         let code = unsafe { libc::ioctl(fd.as_raw_fd(), UFFDIO_API as _, ptr_of(&mut arg)) };
         if code != 0 {
@@ -230,21 +218,12 @@ impl Userfaultfd {
 
     /// Lets pages within `start..start + bytes` be write-protected. Harmless if they already are registered here.
     pub(super) fn register(&self, start: u64, bytes: u64) -> io::Result<()> {
-        let mut arg = RegisterArg {
-            start,
-            len: bytes,
-            mode: UFFDIO_REGISTER_MODE_WP,
-            ioctls: 0,
-        };
+        let mut arg = RegisterArg { start, len: bytes, mode: UFFDIO_REGISTER_MODE_WP, ioctls: 0 };
         let fd = self.0.fd()?;
         // SAFETY: `arg` is the structure this request expects. Registering changes how write faults are handled, and in
         // async mode the kernel resolves those itself: no access to the range can block or fail because of it.
         let code = unsafe { libc::ioctl(fd, UFFDIO_REGISTER as _, ptr_of(&mut arg)) };
-        if code == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
 
