@@ -8,9 +8,7 @@ use ao_wire::{AssignmentId, DataItem, Id, MessageId, ProcessId};
 use thiserror::Error;
 
 use crate::tags::{self, Single};
-use crate::{
-    BlockHeight, Epoch, HashChain, Nonce, NumberError, Padding, TimestampMs, parse_decimal,
-};
+use crate::{BlockHeight, Epoch, HashChain, Nonce, NumberError, Padding, TimestampMs, parse_decimal};
 
 /// An assignment, read from the tags of its data item.
 ///
@@ -100,9 +98,7 @@ impl Assignment {
         if let Some(kind) = optional(item, "Type")?
             && kind != b"Assignment"
         {
-            return Err(AssignmentError::Type {
-                found: tags::lossy(kind),
-            });
+            return Err(AssignmentError::Type { found: tags::lossy(kind) });
         }
         Ok(Assignment {
             id: item.id().into(),
@@ -111,16 +107,8 @@ impl Assignment {
             epoch: Epoch(number(required(item, "Epoch")?, "Epoch", Padding::Refused)?),
             nonce: nonce(item)?,
             hash_chain: HashChain(id(required(item, "Hash-Chain")?, "Hash-Chain")?.0),
-            block_height: BlockHeight(number(
-                required(item, "Block-Height")?,
-                "Block-Height",
-                Padding::Allowed,
-            )?),
-            timestamp: TimestampMs(number(
-                required(item, "Timestamp")?,
-                "Timestamp",
-                Padding::Refused,
-            )?),
+            block_height: BlockHeight(number(required(item, "Block-Height")?, "Block-Height", Padding::Allowed)?),
+            timestamp: TimestampMs(number(required(item, "Timestamp")?, "Timestamp", Padding::Refused)?),
             message: match optional(item, "Message")? {
                 Some(value) => Some(id(value, "Message")?.into()),
                 None => None,
@@ -136,18 +124,13 @@ fn nonce(item: &DataItem<'_>) -> Result<Nonce, AssignmentError> {
         None => Ok(None),
     };
     match (read("Nonce")?, read("Slot")?) {
-        (Some(nonce), Some(slot)) if nonce != slot => {
-            Err(AssignmentError::SlotDiffers { nonce, slot })
-        }
+        (Some(nonce), Some(slot)) if nonce != slot => Err(AssignmentError::SlotDiffers { nonce, slot }),
         (Some(nonce), _) | (None, Some(nonce)) => Ok(nonce),
         (None, None) => Err(AssignmentError::Missing { tag: "Nonce" }),
     }
 }
 
-fn optional<'a>(
-    item: &DataItem<'a>,
-    tag: &'static str,
-) -> Result<Option<&'a [u8]>, AssignmentError> {
+fn optional<'a>(item: &DataItem<'a>, tag: &'static str) -> Result<Option<&'a [u8]>, AssignmentError> {
     match tags::single(item, tag) {
         Single::Absent => Ok(None),
         Single::One(value) => Ok(Some(value)),
@@ -167,8 +150,25 @@ fn number(value: &[u8], tag: &'static str, padding: Padding) -> Result<u64, Assi
 }
 
 fn id(value: &[u8], tag: &'static str) -> Result<Id, AssignmentError> {
-    tags::parse_id(value).ok_or_else(|| AssignmentError::NotAnId {
-        tag,
-        value: tags::lossy(value),
-    })
+    tags::parse_id(value).ok_or_else(|| AssignmentError::NotAnId { tag, value: tags::lossy(value) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_assignment_of_the_network_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/vectors/wire/real.json");
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let items = json["items"].as_array().unwrap();
+        let found = items.iter().find(|item| item["name"] == "ASSIGNMENT_ITEM_STR").unwrap();
+        let bytes = ao_wire::b64u::decode(found["item"].as_str().unwrap()).unwrap();
+        let item = DataItem::parse(&bytes).unwrap();
+        let assignment = Assignment::from_item(&item).unwrap();
+        assert_eq!(assignment.id.to_string(), "P_N-NEMtNRpNXemOHMNu9Gjx4AbNhAl-7_5CGtPC6PM");
+        assert_eq!((assignment.epoch, assignment.nonce), (Epoch(0), Nonce(1)));
+        assert_eq!(assignment.block_height, BlockHeight(1_393_008));
+        assert!(assignment.message.is_some() && assignment.exclude.is_empty());
+    }
 }

@@ -72,9 +72,7 @@ pub fn hyperbeam(link: HyperBeamLink, message: &MessageId) -> HashChain {
     HashChain(match link {
         HyperBeamLink::First => sha256(&[id.as_bytes()]),
         HyperBeamLink::Running(previous) => sha256(&[&previous.0, id.as_bytes()]),
-        HyperBeamLink::Restarted(previous) => {
-            sha256(&[previous.to_string().as_bytes(), id.as_bytes()])
-        }
+        HyperBeamLink::Restarted(previous) => sha256(&[previous.to_string().as_bytes(), id.as_bytes()]),
     })
 }
 
@@ -95,41 +93,21 @@ mod tests {
     #[test]
     fn legacy_chain_equals_the_reference_scheduler() {
         let first = legacy_first(&PROCESS.parse().unwrap());
-        assert_eq!(
-            first.to_string(),
-            "qCOl4IAHVCSTAaI-w752IbnbfP139t9VE8L6YrdncII"
-        );
-        let next = legacy_next(
-            &"boxXWZqkBaZmOKJ3Vh7PZzC07Q9OXmxF4QT_ikodfNY"
-                .parse()
-                .unwrap(),
-            &first,
-        );
-        assert_eq!(
-            next.to_string(),
-            "lGiSYbcRDez_7lmgtBaX5EkHgXtbsrsYp7aGxoaMF_Q"
-        );
+        assert_eq!(first.to_string(), "qCOl4IAHVCSTAaI-w752IbnbfP139t9VE8L6YrdncII");
+        let next = legacy_next(&"boxXWZqkBaZmOKJ3Vh7PZzC07Q9OXmxF4QT_ikodfNY".parse().unwrap(), &first);
+        assert_eq!(next.to_string(), "lGiSYbcRDez_7lmgtBaX5EkHgXtbsrsYp7aGxoaMF_Q");
     }
 
     #[test]
     fn hyperbeam_chain_hashes_the_message_id_as_text() {
         let message: MessageId = PROCESS.parse().unwrap();
         let first = hyperbeam(HyperBeamLink::First, &message);
-        assert_eq!(
-            first.0,
-            <[u8; 32]>::from(Sha256::digest(PROCESS.as_bytes()))
-        );
+        assert_eq!(first.0, <[u8; 32]>::from(Sha256::digest(PROCESS.as_bytes())));
         let mut running = first.0.to_vec();
         running.extend_from_slice(PROCESS.as_bytes());
-        assert_eq!(
-            hyperbeam(HyperBeamLink::Running(first), &message).0,
-            <[u8; 32]>::from(Sha256::digest(&running))
-        );
+        assert_eq!(hyperbeam(HyperBeamLink::Running(first), &message).0, <[u8; 32]>::from(Sha256::digest(&running)));
         let restarted = format!("{first}{PROCESS}");
         let expected: [u8; 32] = Sha256::digest(restarted.as_bytes()).into();
-        assert_eq!(
-            hyperbeam(HyperBeamLink::Restarted(first), &message).0,
-            expected
-        );
+        assert_eq!(hyperbeam(HyperBeamLink::Restarted(first), &message).0, expected);
     }
 }

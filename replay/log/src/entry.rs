@@ -40,23 +40,12 @@ impl LogEntry {
     pub fn from_bundle(nonce: Nonce, bytes: &[u8]) -> Result<LogEntry, EntryError> {
         let bundle = Bundle::parse(bytes)?;
         if !(1..=2).contains(&bundle.len()) {
-            return Err(EntryError::Items {
-                found: bundle.len(),
-            });
+            return Err(EntryError::Items { found: bundle.len() });
         }
         let mut items = bundle.items();
-        let mut next = || {
-            items
-                .next()
-                .transpose()
-                .map(|item| item.map(|item| item.bytes().to_vec()))
-        };
+        let mut next = || items.next().transpose().map(|item| item.map(|item| item.bytes().to_vec()));
         let assignment = next()?.ok_or(EntryError::Items { found: 0 })?;
-        Ok(LogEntry {
-            nonce,
-            assignment,
-            message: next()?,
-        })
+        Ok(LogEntry { nonce, assignment, message: next()? })
     }
 
     /// The bundle of this entry.

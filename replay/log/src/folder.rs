@@ -70,15 +70,9 @@ impl LogFolder {
         let path = root.join(PROCESS);
         let process = read(&path)?;
         let item = parse(&path, &process)?;
-        let info = ProcessInfo::from_item(&item)
-            .map_err(|source| FolderError::Process { path, source })?;
+        let info = ProcessInfo::from_item(&item).map_err(|source| FolderError::Process { path, source })?;
         let nonces = list_nonces(&root.join(LOG))?;
-        Ok(LogFolder {
-            root,
-            process,
-            info,
-            nonces,
-        })
+        Ok(LogFolder { root, process, info, nonces })
     }
 
     /// The process' data item.
@@ -103,31 +97,22 @@ impl LogFolder {
     pub fn module(&self) -> Result<Module, FolderError> {
         let exists = |name| {
             let path = self.root.join(name);
-            path.try_exists()
-                .map_err(|source| FolderError::Io { path, source })
+            path.try_exists().map_err(|source| FolderError::Io { path, source })
         };
         let loose = exists(MODULE_WASM)? || exists(MODULE_JSON)?;
         let (module, name) = match (exists(MODULE_ITEM)?, loose) {
             (true, true) => {
-                return Err(FolderError::TwoModules {
-                    path: self.root.clone(),
-                });
+                return Err(FolderError::TwoModules { path: self.root.clone() });
             }
             (false, false) => {
-                return Err(FolderError::NoModule {
-                    path: self.root.clone(),
-                });
+                return Err(FolderError::NoModule { path: self.root.clone() });
             }
             (true, false) => (self.module_item()?, MODULE_ITEM),
             (false, true) => (self.module_files()?, MODULE_JSON),
         };
         let (found, named) = (module.meta.id, self.info.module);
         if found != named {
-            return Err(FolderError::OtherModule {
-                path: self.root.join(name),
-                found,
-                named,
-            });
+            return Err(FolderError::OtherModule { path: self.root.join(name), found, named });
         }
         Ok(module)
     }
@@ -137,15 +122,8 @@ impl LogFolder {
         let bytes = read(&path)?;
         let item = parse(&path, &bytes)?;
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-        let tags: Option<Vec<ModuleTag>> = item
-            .tags()
-            .map(|tag| {
-                Some(ModuleTag {
-                    name: text(tag.name)?,
-                    value: text(tag.value)?,
-                })
-            })
-            .collect();
+        let tags: Option<Vec<ModuleTag>> =
+            item.tags().map(|tag| Some(ModuleTag { name: text(tag.name)?, value: text(tag.value)? })).collect();
         let json = ModuleJson {
             id: item.id().into(),
             owner: item.owner_address(),
@@ -157,21 +135,13 @@ impl LogFolder {
 
     fn module_files(&self) -> Result<Module, FolderError> {
         let path = self.root.join(MODULE_JSON);
-        let json = serde_json::from_slice(&read(&path)?)
-            .map_err(|source| FolderError::ModuleJson { path, source })?;
-        Ok(Module::new(
-            json,
-            read(&self.root.join(MODULE_WASM))?,
-            Vec::new(),
-        ))
+        let json = serde_json::from_slice(&read(&path)?).map_err(|source| FolderError::ModuleJson { path, source })?;
+        Ok(Module::new(json, read(&self.root.join(MODULE_WASM))?, Vec::new()))
     }
 
     /// The entries in order of nonce, each read when it is asked for.
     pub fn entries(&self) -> Entries<'_> {
-        Entries {
-            folder: self,
-            left: self.nonces(),
-        }
+        Entries { folder: self, left: self.nonces() }
     }
 
     /// The entry of one nonce.
@@ -180,8 +150,7 @@ impl LogFolder {
     /// An unreadable file, or one that is no bundle of an assignment.
     pub fn entry(&self, nonce: Nonce) -> Result<LogEntry, FolderError> {
         let path = entry_path(&self.root, nonce)?;
-        LogEntry::from_bundle(nonce, &read(&path)?)
-            .map_err(|source| FolderError::Entry { path, source })
+        LogEntry::from_bundle(nonce, &read(&path)?).map_err(|source| FolderError::Entry { path, source })
     }
 }
 
@@ -189,15 +158,7 @@ impl Module {
     fn new(json: ModuleJson, wasm: Vec<u8>, item_prefix: Vec<u8>) -> Module {
         let ModuleJson { id, owner, tags } = json;
         let (wasm_bytes, wasm_blake3) = (wasm.len() as u64, *blake3::hash(&wasm).as_bytes());
-        let meta = ModuleMeta {
-            id,
-            owner,
-            tags,
-            wasm_bytes,
-            wasm_blake3,
-            embedded: true,
-            item_prefix,
-        };
+        let meta = ModuleMeta { id, owner, tags, wasm_bytes, wasm_blake3, embedded: true, item_prefix };
         Module { meta, wasm }
     }
 }
@@ -213,9 +174,7 @@ impl Iterator for Entries<'_> {
     type Item = Result<LogEntry, FolderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.left
-            .next()
-            .map(|nonce| self.folder.entry(Nonce(nonce)))
+        self.left.next().map(|nonce| self.folder.entry(Nonce(nonce)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -234,10 +193,7 @@ impl LogFolderWriter {
     ///
     /// # Errors
     /// The file system's.
-    pub fn create(
-        root: impl Into<PathBuf>,
-        process_item: &[u8],
-    ) -> Result<LogFolderWriter, FolderError> {
+    pub fn create(root: impl Into<PathBuf>, process_item: &[u8]) -> Result<LogFolderWriter, FolderError> {
         let root = root.into();
         let path = root.join(LOG);
         fs::create_dir_all(&path).map_err(|source| FolderError::Io { path, source })?;
@@ -252,17 +208,10 @@ impl LogFolderWriter {
     pub fn module(&self, module: &Module) -> Result<(), FolderError> {
         let meta = &module.meta;
         if !meta.item_prefix.is_empty() {
-            return write_new(
-                &self.root.join(MODULE_ITEM),
-                &[&meta.item_prefix[..], &module.wasm].concat(),
-            );
+            return write_new(&self.root.join(MODULE_ITEM), &[&meta.item_prefix[..], &module.wasm].concat());
         }
         write_new(&self.root.join(MODULE_WASM), &module.wasm)?;
-        let json = ModuleJson {
-            id: meta.id,
-            owner: meta.owner.clone(),
-            tags: meta.tags.clone(),
-        };
+        let json = ModuleJson { id: meta.id, owner: meta.owner.clone(), tags: meta.tags.clone() };
         let path = self.root.join(MODULE_JSON);
         match serde_json::to_vec_pretty(&json) {
             Ok(json) => write_new(&path, &json),
@@ -278,10 +227,7 @@ impl LogFolderWriter {
         let path = entry_path(&self.root, entry.nonce)?;
         match entry.to_bundle() {
             Ok(bundle) => write_new(&path, &bundle),
-            Err(source) => Err(FolderError::Entry {
-                path,
-                source: source.into(),
-            }),
+            Err(source) => Err(FolderError::Entry { path, source: source.into() }),
         }
     }
 }
@@ -296,31 +242,20 @@ fn entry_path(root: &Path, nonce: Nonce) -> Result<PathBuf, FolderError> {
 
 /// The nonces that the files of `log/` are named after.
 fn list_nonces(log: &Path) -> Result<Range<u64>, FolderError> {
-    let io = |source| FolderError::Io {
-        path: log.to_path_buf(),
-        source,
-    };
+    let io = |source| FolderError::Io { path: log.to_path_buf(), source };
     let mut nonces = Vec::new();
     for file in fs::read_dir(log).map_err(io)? {
         let name = file.map_err(io)?.file_name();
         let nonce = name.to_str().and_then(parse_name);
-        nonces.push(nonce.ok_or_else(|| FolderError::Unexpected {
-            path: log.join(&name),
-        })?);
+        nonces.push(nonce.ok_or_else(|| FolderError::Unexpected { path: log.join(&name) })?);
     }
     nonces.sort_unstable();
     let (Some(&first), Some(&last)) = (nonces.first(), nonces.last()) else {
         return Ok(0..0);
     };
-    if let Some((nonce, _)) = (first..=last)
-        .zip(&nonces)
-        .find(|(expected, found)| expected != *found)
-    {
+    if let Some((nonce, _)) = (first..=last).zip(&nonces).find(|(expected, found)| expected != *found) {
         let path = log.join(format!("{nonce:012}{SUFFIX}"));
-        return Err(FolderError::Missing {
-            path,
-            nonce: Nonce(nonce),
-        });
+        return Err(FolderError::Missing { path, nonce: Nonce(nonce) });
     }
     Ok(first..last + 1)
 }
@@ -332,24 +267,15 @@ fn parse_name(name: &str) -> Option<u64> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FolderError> {
-    fs::read(path).map_err(|source| FolderError::Io {
-        path: path.to_path_buf(),
-        source,
-    })
+    fs::read(path).map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<DataItem<'a>, FolderError> {
-    DataItem::parse(bytes).map_err(|source| FolderError::Item {
-        path: path.to_path_buf(),
-        source,
-    })
+    DataItem::parse(bytes).map_err(|source| FolderError::Item { path: path.to_path_buf(), source })
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     let created: io::Result<File> = OpenOptions::new().write(true).create_new(true).open(path);
     let written = created.and_then(|mut file| file.write_all(bytes));
-    written.map_err(|source| FolderError::Io {
-        path: path.to_path_buf(),
-        source,
-    })
+    written.map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
 }

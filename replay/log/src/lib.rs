@@ -27,6 +27,5 @@ pub use folder::{Entries, FolderError, LogFolder, LogFolderWriter, Module};
 pub use numbers::{BlockHeight, Epoch, Nonce, NumberError, Padding, TimestampMs, parse_decimal};
 pub use process::{ProcessError, ProcessInfo};
 pub use verify::{
-    ChainPoint, Duplicates, LogFault, LogNote, LogSummary, LogVerifier, ProcessStyle, Signatures,
-    VerifyOptions,
+    ChainPoint, Duplicates, LogFault, LogNote, LogSummary, LogVerifier, ProcessStyle, Signatures, VerifyOptions,
 };

@@ -95,10 +95,7 @@ pub fn parse_decimal(text: &[u8], padding: Padding) -> Result<u64, NumberError> 
         if !byte.is_ascii_digit() {
             return Err(NumberError::NotADigit { at });
         }
-        value = value
-            .checked_mul(10)
-            .and_then(|v| v.checked_add(u64::from(byte - b'0')))
-            .ok_or(NumberError::TooBig)?;
+        value = value.checked_mul(10).and_then(|v| v.checked_add(u64::from(byte - b'0'))).ok_or(NumberError::TooBig)?;
     }
     Ok(value)
 }
@@ -110,14 +107,8 @@ mod tests {
     #[test]
     fn only_plain_decimals_are_numbers() {
         assert_eq!(parse_decimal(b"0", Padding::Refused), Ok(0));
-        assert_eq!(
-            parse_decimal(b"18446744073709551615", Padding::Refused),
-            Ok(u64::MAX)
-        );
-        assert_eq!(
-            parse_decimal(b"000001393008", Padding::Allowed),
-            Ok(1_393_008)
-        );
+        assert_eq!(parse_decimal(b"18446744073709551615", Padding::Refused), Ok(u64::MAX));
+        assert_eq!(parse_decimal(b"000001393008", Padding::Allowed), Ok(1_393_008));
         for (text, error) in [
             (&b""[..], NumberError::Empty),
             (b"01", NumberError::LeadingZero),
@@ -127,11 +118,7 @@ mod tests {
             (b"\xd9\xa1", NumberError::NotADigit { at: 0 }),
             (b"18446744073709551616", NumberError::TooBig),
         ] {
-            assert_eq!(
-                parse_decimal(text, Padding::Refused),
-                Err(error),
-                "{text:?}"
-            );
+            assert_eq!(parse_decimal(text, Padding::Refused), Err(error), "{text:?}");
         }
     }
 }

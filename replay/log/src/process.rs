@@ -68,14 +68,10 @@ impl ProcessInfo {
         }
         let kind = required(item, "Type")?;
         if kind != b"Process" {
-            return Err(ProcessError::Type {
-                found: tags::lossy(kind),
-            });
+            return Err(ProcessError::Type { found: tags::lossy(kind) });
         }
         let module = required(item, "Module")?;
-        let module = tags::parse_id(module).ok_or_else(|| ProcessError::Module {
-            value: tags::lossy(module),
-        })?;
+        let module = tags::parse_id(module).ok_or_else(|| ProcessError::Module { value: tags::lossy(module) })?;
         let schedulers: Vec<String> = tags::lossy(required(item, "Scheduler")?)
             .split(|c: char| c == ',' || c == '"' || c.is_ascii_whitespace())
             .filter(|address| !address.is_empty())
@@ -84,12 +80,7 @@ impl ProcessInfo {
         if schedulers.is_empty() {
             return Err(ProcessError::Missing { tag: "Scheduler" });
         }
-        Ok(ProcessInfo {
-            id: item.id().into(),
-            owner: item.owner_address(),
-            module: module.into(),
-            schedulers,
-        })
+        Ok(ProcessInfo { id: item.id().into(), owner: item.owner_address(), module: module.into(), schedulers })
     }
 }
 

@@ -7,9 +7,7 @@ use ao_wire::DataItem;
 
 /// All values of a tag, in order.
 pub(crate) fn values<'a>(item: &DataItem<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    item.tags()
-        .filter(move |tag| tag.name.eq_ignore_ascii_case(name.as_bytes()))
-        .map(|tag| tag.value)
+    item.tags().filter(move |tag| tag.name.eq_ignore_ascii_case(name.as_bytes())).map(|tag| tag.value)
 }
 
 /// The only value of a tag.

@@ -2,33 +2,19 @@
 
 use ao_wire::{DataItem, Id, ItemBuilder, Jwk, MessageId, ProcessId, Signer, Tag, b64u};
 
-use crate::{
-    ChainRule, HashChain, HyperBeamLink, LogEntry, Nonce, hyperbeam, legacy_first, legacy_next,
-};
+use crate::{ChainRule, HashChain, HyperBeamLink, LogEntry, Nonce, hyperbeam, legacy_first, legacy_next};
 
 /// Tags as text, in order.
 pub(crate) type TextTags = Vec<(String, String)>;
 
 /// Signs an item with the given tags.
 pub(crate) fn item(signer: &Signer, target: Option<Id>, tags: &TextTags, data: &[u8]) -> Vec<u8> {
-    let tags = tags
-        .iter()
-        .map(|(name, value)| Tag::new(name, value))
-        .collect();
-    ItemBuilder {
-        target: target.map(|id| id.0),
-        anchor: None,
-        tags,
-        data,
-    }
-    .build(signer)
-    .unwrap()
+    let tags = tags.iter().map(|(name, value)| Tag::new(name, value)).collect();
+    ItemBuilder { target: target.map(|id| id.0), anchor: None, tags, data }.build(signer).unwrap()
 }
 
 pub(crate) fn text_tags(tags: &[(&str, &str)]) -> TextTags {
-    tags.iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 pub(crate) fn address(signer: &Signer) -> String {
@@ -36,10 +22,7 @@ pub(crate) fn address(signer: &Signer) -> String {
 }
 
 pub(crate) fn rsa(name: &str) -> Signer {
-    let path = format!(
-        "{}/../../fixtures/vectors/keys/{name}.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/../../fixtures/vectors/keys/{name}.json", env!("CARGO_MANIFEST_DIR"));
     Signer::arweave(&Jwk::parse(std::fs::read(path).unwrap()).unwrap()).unwrap()
 }
 
@@ -77,20 +60,8 @@ impl TestLog {
     }
 
     pub(crate) fn signed_by(rule: ChainRule, scheduler: Signer, user: Signer) -> TestLog {
-        let process = item(
-            &user,
-            None,
-            &process_tags(&address(&scheduler)),
-            b"return 1",
-        );
-        TestLog {
-            rule,
-            scheduler,
-            user,
-            process,
-            entries: Vec::new(),
-            end: None,
-        }
+        let process = item(&user, None, &process_tags(&address(&scheduler)), b"return 1");
+        TestLog { rule, scheduler, user, process, entries: Vec::new(), end: None }
     }
 
     /// An old-style legacy log of so many messages.
@@ -105,17 +76,8 @@ impl TestLog {
     }
 
     pub(crate) fn message(&self, data: &str) -> Vec<u8> {
-        let tags = text_tags(&[
-            ("Data-Protocol", "ao"),
-            ("Type", "Message"),
-            ("Action", "Eval"),
-        ]);
-        item(
-            &self.user,
-            Some(self.process_id().id()),
-            &tags,
-            data.as_bytes(),
-        )
+        let tags = text_tags(&[("Data-Protocol", "ao"), ("Type", "Message"), ("Action", "Eval")]);
+        item(&self.user, Some(self.process_id().id()), &tags, data.as_bytes())
     }
 
     pub(crate) fn push_message(&mut self, data: &str) {
@@ -135,18 +97,12 @@ impl TestLog {
     pub(crate) fn push(&mut self, tags: &TextTags, message: Option<Vec<u8>>) {
         let assignment = item(&self.scheduler, None, tags, b"");
         let id = DataItem::parse(&assignment).unwrap().id();
-        let chain = tags
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("Hash-Chain"));
+        let chain = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case("Hash-Chain"));
         if let Some(chain) = chain.and_then(|(_, value)| value.parse::<Id>().ok()) {
             self.end = Some((id, HashChain(chain.0)));
         }
         let nonce = Nonce(self.entries.len() as u64);
-        self.entries.push(LogEntry {
-            nonce,
-            assignment,
-            message,
-        });
+        self.entries.push(LogEntry { nonce, assignment, message });
     }
 
     /// The tags of the next valid assignment.
@@ -156,9 +112,7 @@ impl TestLog {
             (ChainRule::Legacy, None) => legacy_first(&self.process_id()),
             (ChainRule::Legacy, Some((id, chain))) => legacy_next(&id.into(), &chain),
             (ChainRule::HyperBeam, None) => hyperbeam(HyperBeamLink::First, &message.into()),
-            (ChainRule::HyperBeam, Some((_, chain))) => {
-                hyperbeam(HyperBeamLink::Running(chain), &message.into())
-            }
+            (ChainRule::HyperBeam, Some((_, chain))) => hyperbeam(HyperBeamLink::Running(chain), &message.into()),
         };
         let legacy = self.rule == ChainRule::Legacy;
         let height = if legacy { "000001400000" } else { "1400000" };

@@ -3,6 +3,8 @@
 //! How: one generator implements `Read` by driving a `BundleWriter` into a small buffer, one record at a
 //! time; a `BundleReader` reads from it. The peak of this process' memory is then compared with a bound.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test fail by panicking")]
+
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -65,15 +67,7 @@ impl Generated {
         writer.process(b"process").unwrap();
         writer.module(&meta, None).unwrap();
         let message = vec![7; 2 << 20];
-        Generated {
-            buffer,
-            at: 0,
-            writer: Some(writer),
-            nonce: 0,
-            made: 0,
-            message,
-            root: None,
-        }
+        Generated { buffer, at: 0, writer: Some(writer), nonce: 0, made: 0, message, root: None }
     }
 
     /// Makes the records of one nonce; a checkpoint goes into the buffer whole, as into any sink.
@@ -86,16 +80,12 @@ impl Generated {
             return;
         }
         let nonce = Nonce(self.nonce);
-        writer
-            .entry(nonce, b"assignment", Some(&self.message))
-            .unwrap();
+        writer.entry(nonce, b"assignment", Some(&self.message)).unwrap();
         writer.transcript(nonce, b"transcript").unwrap();
         writer.receipt(nonce, b"receipt").unwrap();
         if self.nonce % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1 {
             let mut body = io::repeat(3).take(CHECKPOINT_BYTES);
-            writer
-                .checkpoint(nonce, b"meta", CHECKPOINT_BYTES, &mut body)
-                .unwrap();
+            writer.checkpoint(nonce, b"meta", CHECKPOINT_BYTES, &mut body).unwrap();
         }
         self.nonce += 1;
         self.writer = Some(writer);
@@ -140,16 +130,9 @@ fn a_large_bundle_is_written_and_read_in_little_memory() {
             _ => {}
         }
     }
-    assert_eq!(
-        checkpoint_bytes,
-        entries / CHECKPOINT_EVERY * CHECKPOINT_BYTES
-    );
+    assert_eq!(checkpoint_bytes, entries / CHECKPOINT_EVERY * CHECKPOINT_BYTES);
     assert!(reader.offset() >= BUNDLE_BYTES);
     if let Some(peak) = peak_bytes() {
-        assert!(
-            peak < PEAK_BYTES_MAX,
-            "peak of {peak} bytes for a bundle of {}",
-            reader.offset()
-        );
+        assert!(peak < PEAK_BYTES_MAX, "peak of {peak} bytes for a bundle of {}", reader.offset());
     }
 }

@@ -88,9 +88,7 @@ pub enum BundleReadError {
         max: u64,
     },
     /// The record or anything before it was changed.
-    #[error(
-        "the {kind} record at offset {offset} fails its check: bytes were changed, moved or removed"
-    )]
+    #[error("the {kind} record at offset {offset} fails its check: bytes were changed, moved or removed")]
     Check {
         /// Where the record begins.
         offset: u64,
@@ -118,9 +116,7 @@ pub enum BundleReadError {
         source: PayloadFault,
     },
     /// The embedded module is not the one the bundle names.
-    #[error(
-        "the embedded module that ends at offset {offset} has BLAKE3 {found}, the bundle names {named}"
-    )]
+    #[error("the embedded module that ends at offset {offset} has BLAKE3 {found}, the bundle names {named}")]
     ModuleHash {
         /// Where its last chunk begins.
         offset: u64,
@@ -130,9 +126,7 @@ pub enum BundleReadError {
         named: blake3::Hash,
     },
     /// The end record counts otherwise.
-    #[error(
-        "the end record at offset {offset} counts {counted} records or bytes where {found} came before it"
-    )]
+    #[error("the end record at offset {offset} counts {counted} records or bytes where {found} came before it")]
     Count {
         /// Where the end record begins.
         offset: u64,

@@ -125,19 +125,11 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn new(header: &[u8; HEADER_BYTES]) -> Chain {
-        Chain {
-            value: blake3::derive_key(CHAIN_CONTEXT, header),
-            records: 0,
-            payload_bytes: 0,
-        }
+        Chain { value: blake3::derive_key(CHAIN_CONTEXT, header), records: 0, payload_bytes: 0 }
     }
 
     /// Moves over one record, whose payload may come in parts; answers its check value.
-    pub(super) fn advance(
-        &mut self,
-        head: &[u8; HEAD_BYTES],
-        parts: &[&[u8]],
-    ) -> [u8; CHECK_BYTES] {
+    pub(super) fn advance(&mut self, head: &[u8; HEAD_BYTES], parts: &[&[u8]]) -> [u8; CHECK_BYTES] {
         let mut hasher = blake3::Hasher::new_derive_key(CHAIN_CONTEXT);
         hasher.update(&self.value).update(head);
         for part in parts {

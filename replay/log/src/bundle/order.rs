@@ -95,9 +95,7 @@ impl Stage {
             Stage::ModuleBody { .. } => "module chunk",
             Stage::Start => "checkpoint, entry or end",
             Stage::CheckpointBody { .. } => "checkpoint chunk",
-            Stage::Entry | Stage::Transcript { .. } => {
-                "transcript, receipt, checkpoint, entry or end"
-            }
+            Stage::Entry | Stage::Transcript { .. } => "transcript, receipt, checkpoint, entry or end",
             Stage::Receipt => "checkpoint, entry or end",
             Stage::Checkpoint => "entry or end",
             Stage::End => "nothing",
@@ -115,19 +113,14 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn new() -> Order {
-        Order {
-            stage: Stage::Begin,
-            next: Nonce(0),
-            current: None,
-        }
+        Order { stage: Stage::Begin, next: Nonce(0), current: None }
     }
 
     /// Moves over a record, or says why it may not be here.
     pub(super) fn accept(&mut self, shape: Shape) -> Result<(), OrderFault> {
         let stage = self.stage;
         let after_entry = matches!(stage, Stage::Entry | Stage::Transcript { .. });
-        let between =
-            after_entry || matches!(stage, Stage::Start | Stage::Receipt | Stage::Checkpoint);
+        let between = after_entry || matches!(stage, Stage::Start | Stage::Receipt | Stage::Checkpoint);
         self.stage = match (stage, shape) {
             (Stage::Begin, Shape::Manifest { first_nonce }) => {
                 self.next = first_nonce;
@@ -150,17 +143,13 @@ impl Order {
                 if bytes == 0 || matches!(stage, Stage::Transcript { full: false }) {
                     return Err(OrderFault::TranscriptSplit);
                 }
-                Stage::Transcript {
-                    full: bytes == CHUNK_BYTES as u64,
-                }
+                Stage::Transcript { full: bytes == CHUNK_BYTES as u64 }
             }
             (_, Shape::Receipt { nonce }) if after_entry => {
                 self.expect_current(Kind::Receipt, nonce)?;
                 Stage::Receipt
             }
-            (_, Shape::Checkpoint { nonce, body_bytes })
-                if between && !matches!(stage, Stage::Checkpoint) =>
-            {
+            (_, Shape::Checkpoint { nonce, body_bytes }) if between && !matches!(stage, Stage::Checkpoint) => {
                 self.expect_current(Kind::Checkpoint, nonce)?;
                 checkpoint_body(body_bytes)
             }
@@ -169,10 +158,7 @@ impl Order {
             }
             (_, Shape::End) if between => Stage::End,
             _ => {
-                return Err(OrderFault::Kind {
-                    found: shape.kind(),
-                    expected: stage.expected(),
-                });
+                return Err(OrderFault::Kind { found: shape.kind(), expected: stage.expected() });
             }
         };
         Ok(())
@@ -181,10 +167,7 @@ impl Order {
     fn expect_current(&self, kind: Kind, found: Nonce) -> Result<(), OrderFault> {
         match self.current {
             Some(expected) => expect_nonce(kind, found, expected),
-            None => Err(OrderFault::Kind {
-                found: kind,
-                expected: "entry 0 or end",
-            }),
+            None => Err(OrderFault::Kind { found: kind, expected: "entry 0 or end" }),
         }
     }
 }
@@ -207,43 +190,19 @@ impl Shape {
 }
 
 fn module_body(left: u64) -> Stage {
-    if left == 0 {
-        Stage::Start
-    } else {
-        Stage::ModuleBody { left }
-    }
+    if left == 0 { Stage::Start } else { Stage::ModuleBody { left } }
 }
 
 fn checkpoint_body(left: u64) -> Stage {
-    if left == 0 {
-        Stage::Checkpoint
-    } else {
-        Stage::CheckpointBody { left }
-    }
+    if left == 0 { Stage::Checkpoint } else { Stage::CheckpointBody { left } }
 }
 
 /// What is left of a body after a piece of it.
 fn chunk(kind: Kind, left: u64, found: u64) -> Result<u64, OrderFault> {
     let expected = left.min(CHUNK_BYTES as u64);
-    if found == expected {
-        Ok(left - found)
-    } else {
-        Err(OrderFault::Chunk {
-            kind,
-            found,
-            expected,
-        })
-    }
+    if found == expected { Ok(left - found) } else { Err(OrderFault::Chunk { kind, found, expected }) }
 }
 
 fn expect_nonce(kind: Kind, found: Nonce, expected: Nonce) -> Result<(), OrderFault> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(OrderFault::Nonce {
-            kind,
-            found,
-            expected,
-        })
-    }
+    if found == expected { Ok(()) } else { Err(OrderFault::Nonce { kind, found, expected }) }
 }

@@ -26,12 +26,7 @@ impl Encoded<'_> {
 /// # Errors
 /// A field longer than its length prefix can say.
 pub(super) fn encode<'a>(record: &Record<'a>) -> Result<Encoded<'a>, PayloadFault> {
-    let mut out = Encoded {
-        fields: Vec::new(),
-        assignment: &[],
-        has_message: &[],
-        rest: &[],
-    };
+    let mut out = Encoded { fields: Vec::new(), assignment: &[], has_message: &[], rest: &[] };
     match record {
         Record::Manifest(manifest) => put_manifest(&mut out.fields, manifest)?,
         Record::Module(meta) => put_module(&mut out.fields, meta)?,
@@ -42,20 +37,12 @@ pub(super) fn encode<'a>(record: &Record<'a>) -> Result<Encoded<'a>, PayloadFaul
             out.fields.extend_from_slice(&nonce.0.to_le_bytes());
             out.rest = bytes;
         }
-        Record::Checkpoint {
-            nonce,
-            body_bytes,
-            meta,
-        } => {
+        Record::Checkpoint { nonce, body_bytes, meta } => {
             out.fields.extend_from_slice(&nonce.0.to_le_bytes());
             out.fields.extend_from_slice(&body_bytes.to_le_bytes());
             out.rest = meta;
         }
-        Record::Entry {
-            nonce,
-            assignment,
-            message,
-        } => {
+        Record::Entry { nonce, assignment, message } => {
             out.fields.extend_from_slice(&nonce.0.to_le_bytes());
             put_len32(&mut out.fields, assignment.len())?;
             out.assignment = assignment;
@@ -115,19 +102,11 @@ pub(super) fn decode(kind: Kind, payload: &[u8]) -> Result<Record<'_>, PayloadFa
         Kind::Process => Record::Process(payload),
         Kind::ModuleChunk => Record::ModuleChunk(payload),
         Kind::CheckpointChunk => Record::CheckpointChunk(payload),
-        Kind::Transcript => Record::Transcript {
-            nonce: fields.nonce()?,
-            bytes: fields.rest(),
-        },
-        Kind::Receipt => Record::Receipt {
-            nonce: fields.nonce()?,
-            bytes: fields.rest(),
-        },
-        Kind::Checkpoint => Record::Checkpoint {
-            nonce: fields.nonce()?,
-            body_bytes: fields.u64()?,
-            meta: fields.rest(),
-        },
+        Kind::Transcript => Record::Transcript { nonce: fields.nonce()?, bytes: fields.rest() },
+        Kind::Receipt => Record::Receipt { nonce: fields.nonce()?, bytes: fields.rest() },
+        Kind::Checkpoint => {
+            Record::Checkpoint { nonce: fields.nonce()?, body_bytes: fields.u64()?, meta: fields.rest() }
+        }
         Kind::Entry => {
             let nonce = fields.nonce()?;
             let assignment_bytes = fields.u32()?;
@@ -137,11 +116,7 @@ pub(super) fn decode(kind: Kind, payload: &[u8]) -> Result<Record<'_>, PayloadFa
                 (false, []) => None,
                 (false, _) => return Err(PayloadFault::Surplus),
             };
-            Record::Entry {
-                nonce,
-                assignment,
-                message,
-            }
+            Record::Entry { nonce, assignment, message }
         }
         Kind::End => return Err(PayloadFault::Surplus),
     })
@@ -172,27 +147,14 @@ fn take_module(fields: &mut Fields<'_>) -> Result<ModuleMeta, PayloadFault> {
     let owner = fields.text()?;
     let mut tags = Vec::new();
     for _ in 0..fields.u32()? {
-        tags.push(ModuleTag {
-            name: fields.text()?,
-            value: fields.text()?,
-        });
+        tags.push(ModuleTag { name: fields.text()?, value: fields.text()? });
     }
     let item_prefix = fields.rest().to_vec();
-    Ok(ModuleMeta {
-        id,
-        owner,
-        tags,
-        wasm_bytes,
-        wasm_blake3,
-        embedded,
-        item_prefix,
-    })
+    Ok(ModuleMeta { id, owner, tags, wasm_bytes, wasm_blake3, embedded, item_prefix })
 }
 
 fn text(bytes: &[u8]) -> Result<String, PayloadFault> {
-    std::str::from_utf8(bytes)
-        .map(str::to_owned)
-        .map_err(|_| PayloadFault::NotUtf8)
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| PayloadFault::NotUtf8)
 }
 
 /// The part of a payload not read yet.

@@ -3,9 +3,7 @@
 use std::io::{BufReader, Read};
 
 use super::error::{BundleReadError, PayloadFault};
-use super::frame::{
-    self, BundleRoot, CHECK_BYTES, Chain, END_BYTES, HEAD_BYTES, HEADER_BYTES, Kind,
-};
+use super::frame::{self, BundleRoot, CHECK_BYTES, Chain, END_BYTES, HEAD_BYTES, HEADER_BYTES, Kind};
 use super::order::{Order, Shape};
 use super::payload::{self, Fields};
 use super::record::Record;
@@ -48,21 +46,15 @@ impl<R: Read> BundleReader<R> {
     pub fn new(source: R) -> Result<BundleReader<R>, BundleReadError> {
         let mut source = BufReader::with_capacity(1 << 16, source);
         let mut header = Vec::with_capacity(HEADER_BYTES);
-        let read = (&mut source)
-            .take(HEADER_BYTES as u64)
-            .read_to_end(&mut header);
+        let read = (&mut source).take(HEADER_BYTES as u64).read_to_end(&mut header);
         read.map_err(|source| BundleReadError::Io { offset: 0, source })?;
         let seen = header.len().min(frame::MAGIC.len());
         if header[..seen] != frame::MAGIC[..seen] {
             return Err(BundleReadError::Magic);
         }
-        let header: [u8; HEADER_BYTES] =
-            header
-                .try_into()
-                .map_err(|short: Vec<u8>| BundleReadError::Truncated {
-                    offset: short.len() as u64,
-                    record: 0,
-                })?;
+        let header: [u8; HEADER_BYTES] = header
+            .try_into()
+            .map_err(|short: Vec<u8>| BundleReadError::Truncated { offset: short.len() as u64, record: 0 })?;
         let version = u16::from_le_bytes([header[8], header[9]]);
         if version != frame::VERSION {
             return Err(BundleReadError::Version { found: version });
@@ -102,14 +94,8 @@ impl<R: Read> BundleReader<R> {
             return Ok(None);
         }
         let record =
-            payload::decode(kind, &self.payload).map_err(|source| BundleReadError::Payload {
-                offset,
-                kind,
-                source,
-            })?;
-        self.order
-            .accept(record.shape())
-            .map_err(|source| BundleReadError::Order { offset, source })?;
+            payload::decode(kind, &self.payload).map_err(|source| BundleReadError::Payload { offset, kind, source })?;
+        self.order.accept(record.shape()).map_err(|source| BundleReadError::Order { offset, source })?;
         track_module(&mut self.module, &record, offset)?;
         self.state = State::Open;
         Ok(Some(record))
@@ -137,43 +123,24 @@ impl<R: Read> BundleReader<R> {
         self.read_exact(&mut head, record)?;
         let [kind_byte, len @ ..] = head;
         let bytes = u64::from_le_bytes(len);
-        let kind = Kind::from_byte(kind_byte).ok_or(BundleReadError::Kind {
-            offset: record,
-            kind: kind_byte,
-        })?;
+        let kind = Kind::from_byte(kind_byte).ok_or(BundleReadError::Kind { offset: record, kind: kind_byte })?;
         let max = kind.max_payload_bytes();
         if bytes > max {
-            return Err(BundleReadError::TooBig {
-                offset: record,
-                kind,
-                bytes,
-                max,
-            });
+            return Err(BundleReadError::TooBig { offset: record, kind, bytes, max });
         }
         self.payload.clear();
         // Grows with what is really there, not with what the head claims.
-        let read = (&mut self.source)
-            .take(bytes)
-            .read_to_end(&mut self.payload);
-        let read = read.map_err(|source| BundleReadError::Io {
-            offset: self.offset,
-            source,
-        })?;
+        let read = (&mut self.source).take(bytes).read_to_end(&mut self.payload);
+        let read = read.map_err(|source| BundleReadError::Io { offset: self.offset, source })?;
         self.offset += read as u64;
         if (read as u64) < bytes {
-            return Err(BundleReadError::Truncated {
-                offset: self.offset,
-                record,
-            });
+            return Err(BundleReadError::Truncated { offset: self.offset, record });
         }
         let mut check = [0; CHECK_BYTES];
         let (records, payload_bytes) = (self.chain.records, self.chain.payload_bytes);
         self.read_exact(&mut check, record)?;
         if self.chain.advance(&head, &[&self.payload]) != check {
-            return Err(BundleReadError::Check {
-                offset: record,
-                kind,
-            });
+            return Err(BundleReadError::Check { offset: record, kind });
         }
         if kind == Kind::End {
             // The end record counts what came before it.
@@ -187,10 +154,7 @@ impl<R: Read> BundleReader<R> {
         while filled < buffer.len() {
             match self.source.read(&mut buffer[filled..]) {
                 Ok(0) => {
-                    return Err(BundleReadError::Truncated {
-                        offset: self.offset,
-                        record,
-                    });
+                    return Err(BundleReadError::Truncated { offset: self.offset, record });
                 }
                 Ok(read) => {
                     filled += read;
@@ -198,10 +162,7 @@ impl<R: Read> BundleReader<R> {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(BundleReadError::Io {
-                        offset: self.offset,
-                        source,
-                    });
+                    return Err(BundleReadError::Io { offset: self.offset, source });
                 }
             }
         }
@@ -209,14 +170,8 @@ impl<R: Read> BundleReader<R> {
     }
 
     fn check_end(&mut self, offset: u64) -> Result<(), BundleReadError> {
-        self.order
-            .accept(Shape::End)
-            .map_err(|source| BundleReadError::Order { offset, source })?;
-        let payload_error = |source| BundleReadError::Payload {
-            offset,
-            kind: Kind::End,
-            source,
-        };
+        self.order.accept(Shape::End).map_err(|source| BundleReadError::Order { offset, source })?;
+        let payload_error = |source| BundleReadError::Payload { offset, kind: Kind::End, source };
         if self.payload.len() as u64 != END_BYTES {
             return Err(payload_error(PayloadFault::Short));
         }
@@ -224,41 +179,24 @@ impl<R: Read> BundleReader<R> {
         for found in [self.chain.records, self.chain.payload_bytes] {
             let counted = fields.u64().map_err(payload_error)?;
             if counted != found {
-                return Err(BundleReadError::Count {
-                    offset,
-                    counted,
-                    found,
-                });
+                return Err(BundleReadError::Count { offset, counted, found });
             }
         }
         let mut surplus = Vec::new();
         let read = (&mut self.source).take(1).read_to_end(&mut surplus);
-        match read.map_err(|source| BundleReadError::Io {
-            offset: self.offset,
-            source,
-        })? {
+        match read.map_err(|source| BundleReadError::Io { offset: self.offset, source })? {
             0 => Ok(()),
-            _ => Err(BundleReadError::Trailing {
-                offset: self.offset,
-            }),
+            _ => Err(BundleReadError::Trailing { offset: self.offset }),
         }
     }
 }
 
 /// Compares the embedded module with the BLAKE3 it is named by.
-fn track_module(
-    body: &mut Option<ModuleBody>,
-    record: &Record<'_>,
-    offset: u64,
-) -> Result<(), BundleReadError> {
+fn track_module(body: &mut Option<ModuleBody>, record: &Record<'_>, offset: u64) -> Result<(), BundleReadError> {
     match record {
         Record::Module(meta) if meta.embedded => {
             let named = blake3::Hash::from_bytes(meta.wasm_blake3);
-            *body = Some(ModuleBody {
-                hasher: blake3::Hasher::new(),
-                named,
-                left: meta.wasm_bytes,
-            });
+            *body = Some(ModuleBody { hasher: blake3::Hasher::new(), named, left: meta.wasm_bytes });
         }
         Record::ModuleChunk(bytes) => {
             let Some(open) = body else { return Ok(()) };
@@ -273,11 +211,7 @@ fn track_module(
         let (found, named) = (open.hasher.finalize(), open.named);
         *body = None;
         if found != named {
-            return Err(BundleReadError::ModuleHash {
-                offset,
-                found,
-                named,
-            });
+            return Err(BundleReadError::ModuleHash { offset, found, named });
         }
     }
     Ok(())

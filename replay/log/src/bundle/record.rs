@@ -117,31 +117,17 @@ impl Record<'_> {
 
     pub(super) fn shape(&self) -> Shape {
         match self {
-            Record::Manifest(manifest) => Shape::Manifest {
-                first_nonce: manifest.first_nonce,
-            },
+            Record::Manifest(manifest) => Shape::Manifest { first_nonce: manifest.first_nonce },
             Record::Process(_) => Shape::Process,
-            Record::Module(meta) => Shape::Module {
-                body_bytes: if meta.embedded { meta.wasm_bytes } else { 0 },
-            },
-            Record::ModuleChunk(bytes) => Shape::ModuleChunk {
-                bytes: bytes.len() as u64,
-            },
+            Record::Module(meta) => Shape::Module { body_bytes: if meta.embedded { meta.wasm_bytes } else { 0 } },
+            Record::ModuleChunk(bytes) => Shape::ModuleChunk { bytes: bytes.len() as u64 },
             Record::Entry { nonce, .. } => Shape::Entry { nonce: *nonce },
-            Record::Transcript { nonce, bytes } => Shape::Transcript {
-                nonce: *nonce,
-                bytes: bytes.len() as u64,
-            },
+            Record::Transcript { nonce, bytes } => Shape::Transcript { nonce: *nonce, bytes: bytes.len() as u64 },
             Record::Receipt { nonce, .. } => Shape::Receipt { nonce: *nonce },
-            Record::Checkpoint {
-                nonce, body_bytes, ..
-            } => Shape::Checkpoint {
-                nonce: *nonce,
-                body_bytes: *body_bytes,
-            },
-            Record::CheckpointChunk(bytes) => Shape::CheckpointChunk {
-                bytes: bytes.len() as u64,
-            },
+            Record::Checkpoint { nonce, body_bytes, .. } => {
+                Shape::Checkpoint { nonce: *nonce, body_bytes: *body_bytes }
+            }
+            Record::CheckpointChunk(bytes) => Shape::CheckpointChunk { bytes: bytes.len() as u64 },
         }
     }
 }

@@ -22,10 +22,7 @@ fn module(wasm: &[u8], embedded: bool) -> ModuleMeta {
     ModuleMeta {
         id: ModuleId::from(Id([2; 32])),
         owner: "0xAb".to_owned(),
-        tags: vec![ModuleTag {
-            name: "Module-Format".to_owned(),
-            value: "wasm32-unknown-emscripten4".to_owned(),
-        }],
+        tags: vec![ModuleTag { name: "Module-Format".to_owned(), value: "wasm32-unknown-emscripten4".to_owned() }],
         wasm_bytes: wasm.len() as u64,
         wasm_blake3: *blake3::hash(wasm).as_bytes(),
         embedded,
@@ -57,19 +54,10 @@ fn write(content: &Content) -> Result<(Vec<u8>, BundleRoot), BundleWriteError> {
     let mut writer = BundleWriter::new(Vec::new(), &manifest(content.first_nonce))?;
     writer.process(&content.process)?;
     let mut wasm = &content.wasm[..];
-    let body: Option<&mut dyn Read> = if content.embedded {
-        Some(&mut wasm)
-    } else {
-        None
-    };
+    let body: Option<&mut dyn Read> = if content.embedded { Some(&mut wasm) } else { None };
     writer.module(&module(&content.wasm, content.embedded), body)?;
     if let Some((meta, body)) = &content.start {
-        writer.checkpoint(
-            Nonce(content.first_nonce - 1),
-            meta,
-            body.len() as u64,
-            &mut &body[..],
-        )?;
+        writer.checkpoint(Nonce(content.first_nonce - 1), meta, body.len() as u64, &mut &body[..])?;
     }
     for (nonce, step) in (content.first_nonce..).map(Nonce).zip(&content.steps) {
         writer.entry(nonce, &step.assignment, step.message.as_deref())?;
@@ -100,38 +88,23 @@ fn read(bytes: &[u8]) -> Result<(Content, BundleRoot), BundleReadError> {
             Record::Process(item) => content.process = item.to_vec(),
             Record::Module(meta) => content.embedded = meta.embedded,
             Record::ModuleChunk(bytes) => content.wasm.extend_from_slice(bytes),
-            Record::Entry {
-                assignment,
-                message,
-                ..
-            } => content.steps.push(Step {
+            Record::Entry { assignment, message, .. } => content.steps.push(Step {
                 assignment: assignment.to_vec(),
                 message: message.map(<[u8]>::to_vec),
                 transcript: Vec::new(),
                 receipt: None,
                 checkpoint: None,
             }),
-            Record::Transcript { bytes, .. } => content
-                .steps
-                .last_mut()
-                .unwrap()
-                .transcript
-                .extend_from_slice(bytes),
+            Record::Transcript { bytes, .. } => content.steps.last_mut().unwrap().transcript.extend_from_slice(bytes),
             Record::Receipt { bytes, .. } => {
                 content.steps.last_mut().unwrap().receipt = Some(bytes.to_vec());
             }
             Record::Checkpoint { meta, .. } => {
-                let slot = content
-                    .steps
-                    .last_mut()
-                    .map_or(&mut content.start, |step| &mut step.checkpoint);
+                let slot = content.steps.last_mut().map_or(&mut content.start, |step| &mut step.checkpoint);
                 *slot = Some((meta.to_vec(), Vec::new()));
             }
             Record::CheckpointChunk(bytes) => {
-                let slot = content
-                    .steps
-                    .last_mut()
-                    .map_or(&mut content.start, |step| &mut step.checkpoint);
+                let slot = content.steps.last_mut().map_or(&mut content.start, |step| &mut step.checkpoint);
                 slot.as_mut().unwrap().1.extend_from_slice(bytes);
             }
         }
@@ -162,11 +135,7 @@ fn the_same_content_packs_to_the_same_bytes_and_root() {
     let (bytes, root) = write(&small()).unwrap();
     assert_eq!(write(&small()).unwrap(), (bytes.clone(), root));
     assert_eq!(read(&bytes).unwrap(), (small(), root));
-    assert_eq!(
-        bytes[bytes.len() - 32..],
-        root.0,
-        "the root is the end of the file"
-    );
+    assert_eq!(bytes[bytes.len() - 32..], root.0, "the root is the end of the file");
 }
 
 #[test]
@@ -174,10 +143,7 @@ fn the_root_of_version_1_never_changes() {
     let (bytes, root) = write(&small()).unwrap();
     assert_eq!(
         (bytes.len(), root.to_string().as_str()),
-        (
-            1178,
-            "cc694d2b8d1cafdbcdf93db187d80f83d1e67a2cbf0b223cd8c72e8082be995f"
-        )
+        (1178, "cc694d2b8d1cafdbcdf93db187d80f83d1e67a2cbf0b223cd8c72e8082be995f")
     );
 }
 
@@ -187,12 +153,7 @@ fn single_bit_flip_is_detected() {
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(
-            read(&damaged).is_err(),
-            "bit {} of byte {}",
-            bit % 8,
-            bit / 8
-        );
+        assert!(read(&damaged).is_err(), "bit {} of byte {}", bit % 8, bit / 8);
     }
 }
 
@@ -201,10 +162,7 @@ fn truncation_at_any_byte_and_trailing_bytes_are_detected() {
     let (mut bytes, _) = write(&small()).unwrap();
     for len in 0..bytes.len() {
         let error = read(&bytes[..len]).unwrap_err();
-        assert!(
-            matches!(error, BundleReadError::Truncated { offset, .. } if offset == len as u64),
-            "{len}: {error}"
-        );
+        assert!(matches!(error, BundleReadError::Truncated { offset, .. } if offset == len as u64), "{len}: {error}");
     }
     let end = bytes.len() as u64;
     bytes.push(0);
@@ -229,20 +187,11 @@ fn removed_repeated_and_swapped_records_are_detected() {
     let record = |i: usize| &bytes[bounds[i]..bounds[i + 1]];
     for i in 0..bounds.len() - 1 {
         let (before, after) = (&bytes[..bounds[i]], &bytes[bounds[i + 1]..]);
-        assert!(
-            read(&[before, after].concat()).is_err(),
-            "record {i} removed"
-        );
-        assert!(
-            read(&[before, record(i), record(i), after].concat()).is_err(),
-            "record {i} repeated"
-        );
+        assert!(read(&[before, after].concat()).is_err(), "record {i} removed");
+        assert!(read(&[before, record(i), record(i), after].concat()).is_err(), "record {i} repeated");
         if i + 2 < bounds.len() {
             let after = &bytes[bounds[i + 2]..];
-            assert!(
-                read(&[before, record(i + 1), record(i), after].concat()).is_err(),
-                "record {i} swapped"
-            );
+            assert!(read(&[before, record(i + 1), record(i), after].concat()).is_err(), "record {i} swapped");
         }
     }
 }
@@ -267,10 +216,7 @@ fn forge(records: &[(u8, &[u8])]) -> Vec<u8> {
 fn rechained_records_that_break_the_layout_are_refused() {
     let (bytes, _) = write(&small()).unwrap();
     let bounds = bounds(&bytes);
-    let payloads: Vec<(u8, &[u8])> = bounds
-        .windows(2)
-        .map(|w| (bytes[w[0]], &bytes[w[0] + 9..w[1] - 32]))
-        .collect();
+    let payloads: Vec<(u8, &[u8])> = bounds.windows(2).map(|w| (bytes[w[0]], &bytes[w[0] + 9..w[1] - 32])).collect();
     assert_eq!(forge(&payloads), bytes, "the forge makes real bundles");
     for i in 0..payloads.len() {
         let mut without = payloads.clone();
@@ -278,16 +224,10 @@ fn rechained_records_that_break_the_layout_are_refused() {
         assert!(read(&forge(&without)).is_err(), "record {i} removed");
         let mut short = payloads.clone();
         short[i].1 = &short[i].1[..short[i].1.len() - 1];
-        assert!(
-            read(&forge(&short)).is_err(),
-            "record {i} shortened: the end record counts bytes"
-        );
+        assert!(read(&forge(&short)).is_err(), "record {i} shortened: the end record counts bytes");
         let mut unknown = payloads.clone();
         unknown[i].0 = 0x7f;
-        assert!(matches!(
-            read(&forge(&unknown)),
-            Err(BundleReadError::Kind { kind: 0x7f, .. })
-        ));
+        assert!(matches!(read(&forge(&unknown)), Err(BundleReadError::Kind { kind: 0x7f, .. })));
     }
 }
 
@@ -308,32 +248,17 @@ fn records_out_of_order_are_refused_by_writer_and_reader_alike() {
     let mut writer = start();
     writer.entry(Nonce(0), b"a", None).unwrap();
     assert!(nonce(writer.entry(Nonce(0), b"a", None)));
-    assert!(matches!(
-        writer.receipt(Nonce(0), b"r"),
-        Err(BundleWriteError::Poisoned)
-    ));
+    assert!(matches!(writer.receipt(Nonce(0), b"r"), Err(BundleWriteError::Poisoned)));
     let mut writer = start();
     writer.entry(Nonce(0), b"a", None).unwrap();
     writer.receipt(Nonce(0), b"r").unwrap();
-    assert!(matches!(
-        order(writer.transcript(Nonce(0), b"t")),
-        OrderFault::Kind { .. }
-    ));
-    assert!(matches!(
-        order(start().receipt(Nonce(0), b"r")),
-        OrderFault::Kind { .. }
-    ));
-    assert!(matches!(
-        order(start().checkpoint(Nonce(0), b"", 0, &mut &b""[..])),
-        OrderFault::Kind { .. }
-    ));
+    assert!(matches!(order(writer.transcript(Nonce(0), b"t")), OrderFault::Kind { .. }));
+    assert!(matches!(order(start().receipt(Nonce(0), b"r")), OrderFault::Kind { .. }));
+    assert!(matches!(order(start().checkpoint(Nonce(0), b"", 0, &mut &b""[..])), OrderFault::Kind { .. }));
     let mut writer = start();
     writer.entry(Nonce(0), b"a", None).unwrap();
     writer.transcript(Nonce(0), b"t").unwrap();
-    assert_eq!(
-        order(writer.transcript(Nonce(0), b"t")),
-        OrderFault::TranscriptSplit
-    );
+    assert_eq!(order(writer.transcript(Nonce(0), b"t")), OrderFault::TranscriptSplit);
     assert!(nonce({
         let mut writer = start();
         writer.entry(Nonce(0), b"a", None).unwrap();
@@ -351,24 +276,9 @@ fn a_module_that_is_not_the_announced_one_is_refused() {
     let meta = module(b"wasm", true);
     let put = |bytes: &'static [u8]| writer().module(&meta, Some(&mut &bytes[..])).unwrap_err();
     assert!(matches!(put(b"wasX"), BundleWriteError::ModuleHash { .. }));
-    assert!(matches!(
-        put(b"was"),
-        BundleWriteError::BodySize {
-            announced: 4,
-            found: 3
-        }
-    ));
-    assert!(matches!(
-        put(b"wasm!"),
-        BundleWriteError::BodySize {
-            announced: 4,
-            found: 5
-        }
-    ));
-    assert!(matches!(
-        writer().module(&meta, None),
-        Err(BundleWriteError::ModuleBody)
-    ));
+    assert!(matches!(put(b"was"), BundleWriteError::BodySize { announced: 4, found: 3 }));
+    assert!(matches!(put(b"wasm!"), BundleWriteError::BodySize { announced: 4, found: 5 }));
+    assert!(matches!(writer().module(&meta, None), Err(BundleWriteError::ModuleBody)));
     let named = module(b"wasm", false);
     let surplus = writer().module(&named, Some(&mut &b"wasm"[..]));
     assert!(matches!(surplus, Err(BundleWriteError::ModuleBody)));
@@ -376,39 +286,19 @@ fn a_module_that_is_not_the_announced_one_is_refused() {
 
 #[test]
 fn an_embedded_module_with_another_hash_is_refused_by_the_reader() {
-    let content = Content {
-        start: None,
-        steps: Vec::new(),
-        first_nonce: 0,
-        ..small()
-    };
+    let content = Content { start: None, steps: Vec::new(), first_nonce: 0, ..small() };
     let (bytes, _) = write(&content).unwrap();
     let bounds = bounds(&bytes);
-    let mut payloads: Vec<(u8, Vec<u8>)> = bounds
-        .windows(2)
-        .map(|w| (bytes[w[0]], bytes[w[0] + 9..w[1] - 32].to_vec()))
-        .collect();
+    let mut payloads: Vec<(u8, Vec<u8>)> =
+        bounds.windows(2).map(|w| (bytes[w[0]], bytes[w[0] + 9..w[1] - 32].to_vec())).collect();
     payloads[3].1[0] ^= 1;
-    let forged: Vec<(u8, &[u8])> = payloads
-        .iter()
-        .map(|(kind, bytes)| (*kind, &bytes[..]))
-        .collect();
-    assert!(matches!(
-        read(&forge(&forged)),
-        Err(BundleReadError::ModuleHash { .. })
-    ));
+    let forged: Vec<(u8, &[u8])> = payloads.iter().map(|(kind, bytes)| (*kind, &bytes[..])).collect();
+    assert!(matches!(read(&forge(&forged)), Err(BundleReadError::ModuleHash { .. })));
 }
 
 #[test]
 fn bodies_are_split_into_full_chunks_but_the_last() {
-    for len in [
-        0,
-        1,
-        CHUNK_BYTES - 1,
-        CHUNK_BYTES,
-        CHUNK_BYTES + 1,
-        2 * CHUNK_BYTES,
-    ] {
+    for len in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES] {
         let body: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
         let mut content = small();
         content.wasm = body.clone();
@@ -425,25 +315,13 @@ fn a_claimed_size_allocates_nothing() {
     bytes.push(Kind::Process as u8);
     bytes.extend_from_slice(&MAX_ITEMS_BYTES.to_le_bytes());
     let mut reader = BundleReader::new(&bytes[..]).unwrap();
-    assert!(matches!(
-        reader.next_record(),
-        Err(BundleReadError::Truncated { .. })
-    ));
+    assert!(matches!(reader.next_record(), Err(BundleReadError::Truncated { .. })));
     assert!(reader.payload_capacity() < 1 << 16);
-    assert!(matches!(
-        reader.next_record(),
-        Err(BundleReadError::Stopped)
-    ));
+    assert!(matches!(reader.next_record(), Err(BundleReadError::Stopped)));
     let last = bytes.len() - 8;
     bytes[last..].copy_from_slice(&u64::MAX.to_le_bytes());
     let mut reader = BundleReader::new(&bytes[..]).unwrap();
-    assert!(matches!(
-        reader.next_record(),
-        Err(BundleReadError::TooBig {
-            bytes: u64::MAX,
-            ..
-        })
-    ));
+    assert!(matches!(reader.next_record(), Err(BundleReadError::TooBig { bytes: u64::MAX, .. })));
 }
 
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {

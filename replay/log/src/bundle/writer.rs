@@ -40,10 +40,7 @@ impl<W: Write> BundleWriter<W> {
             offset: 0,
             poisoned: false,
         };
-        writer
-            .sink
-            .write_all(&header)
-            .map_err(|source| BundleWriteError::Io { offset: 0, source })?;
+        writer.sink.write_all(&header).map_err(|source| BundleWriteError::Io { offset: 0, source })?;
         writer.offset = HEADER_BYTES as u64;
         writer.put(&Record::Manifest(manifest.clone()))?;
         Ok(writer)
@@ -61,11 +58,7 @@ impl<W: Write> BundleWriter<W> {
     ///
     /// # Errors
     /// As for [`process`](Self::process); bytes that are not those `meta` describes.
-    pub fn module(
-        &mut self,
-        meta: &ModuleMeta,
-        wasm: Option<&mut dyn Read>,
-    ) -> Result<(), BundleWriteError> {
+    pub fn module(&mut self, meta: &ModuleMeta, wasm: Option<&mut dyn Read>) -> Result<(), BundleWriteError> {
         if meta.embedded != wasm.is_some() {
             return Err(self.poison(BundleWriteError::ModuleBody));
         }
@@ -76,10 +69,7 @@ impl<W: Write> BundleWriter<W> {
             hasher.update(chunk);
             writer.put(&Record::ModuleChunk(chunk))
         })?;
-        let (found, named) = (
-            hasher.finalize(),
-            blake3::Hash::from_bytes(meta.wasm_blake3),
-        );
+        let (found, named) = (hasher.finalize(), blake3::Hash::from_bytes(meta.wasm_blake3));
         if found != named {
             return Err(self.poison(BundleWriteError::ModuleHash { found, named }));
         }
@@ -90,17 +80,8 @@ impl<W: Write> BundleWriter<W> {
     ///
     /// # Errors
     /// As for [`process`](Self::process).
-    pub fn entry(
-        &mut self,
-        nonce: Nonce,
-        assignment: &[u8],
-        message: Option<&[u8]>,
-    ) -> Result<(), BundleWriteError> {
-        self.put(&Record::Entry {
-            nonce,
-            assignment,
-            message,
-        })
+    pub fn entry(&mut self, nonce: Nonce, assignment: &[u8], message: Option<&[u8]>) -> Result<(), BundleWriteError> {
+        self.put(&Record::Entry { nonce, assignment, message })
     }
 
     /// Adds what the host calls of the step answered; nothing if `bytes` is empty.
@@ -108,9 +89,7 @@ impl<W: Write> BundleWriter<W> {
     /// # Errors
     /// As for [`process`](Self::process).
     pub fn transcript(&mut self, nonce: Nonce, bytes: &[u8]) -> Result<(), BundleWriteError> {
-        bytes
-            .chunks(CHUNK_BYTES)
-            .try_for_each(|bytes| self.put(&Record::Transcript { nonce, bytes }))
+        bytes.chunks(CHUNK_BYTES).try_for_each(|bytes| self.put(&Record::Transcript { nonce, bytes }))
     }
 
     /// Adds the receipt of the step.
@@ -132,14 +111,8 @@ impl<W: Write> BundleWriter<W> {
         body_bytes: u64,
         body: &mut dyn Read,
     ) -> Result<(), BundleWriteError> {
-        self.put(&Record::Checkpoint {
-            nonce,
-            body_bytes,
-            meta,
-        })?;
-        self.body(body_bytes, body, |writer, chunk| {
-            writer.put(&Record::CheckpointChunk(chunk))
-        })
+        self.put(&Record::Checkpoint { nonce, body_bytes, meta })?;
+        self.body(body_bytes, body, |writer, chunk| writer.put(&Record::CheckpointChunk(chunk)))
     }
 
     /// Writes the end record and flushes; the sink is handed back, not synced.
@@ -155,10 +128,7 @@ impl<W: Write> BundleWriter<W> {
         let offset = self.offset;
         match self.sink.into_inner() {
             Ok(sink) => Ok((sink, root)),
-            Err(error) => Err(BundleWriteError::Io {
-                offset,
-                source: error.into_error(),
-            }),
+            Err(error) => Err(BundleWriteError::Io { offset, source: error.into_error() }),
         }
     }
 
@@ -170,25 +140,14 @@ impl<W: Write> BundleWriter<W> {
         }
     }
 
-    fn put_framed(
-        &mut self,
-        kind: Kind,
-        shape: Shape,
-        parts: &[&[u8]],
-    ) -> Result<(), BundleWriteError> {
+    fn put_framed(&mut self, kind: Kind, shape: Shape, parts: &[&[u8]]) -> Result<(), BundleWriteError> {
         if self.poisoned {
             return Err(BundleWriteError::Poisoned);
         }
-        self.try_put(kind, shape, parts)
-            .map_err(|error| self.poison(error))
+        self.try_put(kind, shape, parts).map_err(|error| self.poison(error))
     }
 
-    fn try_put(
-        &mut self,
-        kind: Kind,
-        shape: Shape,
-        parts: &[&[u8]],
-    ) -> Result<(), BundleWriteError> {
+    fn try_put(&mut self, kind: Kind, shape: Shape, parts: &[&[u8]]) -> Result<(), BundleWriteError> {
         let bytes = parts.iter().map(|part| part.len() as u64).sum();
         let max = kind.max_payload_bytes();
         if bytes > max {
@@ -198,25 +157,16 @@ impl<W: Write> BundleWriter<W> {
         let head = frame::encode_head(kind, bytes);
         let check = self.chain.advance(&head, parts);
         let offset = self.offset;
-        let all = std::iter::once(&head[..])
-            .chain(parts.iter().copied())
-            .chain([&check[..]]);
+        let all = std::iter::once(&head[..]).chain(parts.iter().copied()).chain([&check[..]]);
         for part in all {
-            self.sink
-                .write_all(part)
-                .map_err(|source| BundleWriteError::Io { offset, source })?;
+            self.sink.write_all(part).map_err(|source| BundleWriteError::Io { offset, source })?;
             self.offset += part.len() as u64;
         }
         Ok(())
     }
 
     /// Reads a body of a known size piece by piece and hands each to `put`.
-    fn body<F>(
-        &mut self,
-        announced: u64,
-        body: &mut dyn Read,
-        mut put: F,
-    ) -> Result<(), BundleWriteError>
+    fn body<F>(&mut self, announced: u64, body: &mut dyn Read, mut put: F) -> Result<(), BundleWriteError>
     where
         F: FnMut(&mut Self, &[u8]) -> Result<(), BundleWriteError>,
     {
@@ -225,10 +175,7 @@ impl<W: Write> BundleWriter<W> {
         while found < announced {
             chunk.clear();
             let due = (announced - found).min(CHUNK_BYTES as u64);
-            let read = body
-                .take(due)
-                .read_to_end(&mut chunk)
-                .map_err(|source| self.body_error(source))?;
+            let read = body.take(due).read_to_end(&mut chunk).map_err(|source| self.body_error(source))?;
             found += read as u64;
             if (read as u64) < due {
                 return Err(self.poison(BundleWriteError::BodySize { announced, found }));
@@ -236,15 +183,9 @@ impl<W: Write> BundleWriter<W> {
             put(self, &chunk)?;
         }
         chunk.clear();
-        let surplus = body
-            .take(1)
-            .read_to_end(&mut chunk)
-            .map_err(|source| self.body_error(source))?;
+        let surplus = body.take(1).read_to_end(&mut chunk).map_err(|source| self.body_error(source))?;
         if surplus > 0 {
-            return Err(self.poison(BundleWriteError::BodySize {
-                announced,
-                found: announced + 1,
-            }));
+            return Err(self.poison(BundleWriteError::BodySize { announced, found: announced + 1 }));
         }
         Ok(())
     }

@@ -42,9 +42,7 @@ impl SegmentHeader {
         out
     }
 
-    pub(super) fn decode(
-        bytes: &[u8; HEADER_BYTES as usize],
-    ) -> Result<SegmentHeader, SegmentError> {
+    pub(super) fn decode(bytes: &[u8; HEADER_BYTES as usize]) -> Result<SegmentHeader, SegmentError> {
         if bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..52]).to_le_bytes() != bytes[52..56] {
             return Err(SegmentError::BadHeader);
         }
@@ -79,11 +77,7 @@ pub(super) struct RecordHeader {
 impl RecordHeader {
     pub(super) fn of(payload: &[u8], durable_end: u64) -> RecordHeader {
         let payload_bytes = payload.len() as u32;
-        RecordHeader {
-            payload_bytes,
-            durable_end,
-            payload_crc: crc32c::crc32c(payload),
-        }
+        RecordHeader { payload_bytes, durable_end, payload_crc: crc32c::crc32c(payload) }
     }
 
     pub(super) fn encode(&self) -> [u8; RECORD_HEADER_BYTES] {
@@ -119,11 +113,7 @@ impl RecordHeader {
 }
 
 /// Chain value of a record: the one before it, its header, its payload.
-pub(super) fn next_chain(
-    previous: &Chain,
-    header: &[u8; RECORD_HEADER_BYTES],
-    payload: &[u8],
-) -> Chain {
+pub(super) fn next_chain(previous: &Chain, header: &[u8; RECORD_HEADER_BYTES], payload: &[u8]) -> Chain {
     let mut hasher = blake3::Hasher::new_derive_key(CHAIN_CONTEXT);
     hasher.update(previous).update(header).update(payload);
     *hasher.finalize().as_bytes()
@@ -131,9 +121,7 @@ pub(super) fn next_chain(
 
 /// First place in `bytes` where a record could begin.
 pub(super) fn find_record_magic(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(RECORD_MAGIC.len())
-        .position(|window| window == RECORD_MAGIC)
+    bytes.windows(RECORD_MAGIC.len()).position(|window| window == RECORD_MAGIC)
 }
 
 pub(super) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {

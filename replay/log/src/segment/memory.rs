@@ -34,14 +34,8 @@ pub struct MemoryStorage {
 impl MemoryStorage {
     /// A storage whose bytes are all durable already.
     pub fn with_bytes(bytes: Vec<u8>) -> MemoryStorage {
-        let disk = Disk {
-            live: bytes.clone(),
-            durable: bytes,
-            ..Disk::default()
-        };
-        MemoryStorage {
-            disk: Rc::new(RefCell::new(disk)),
-        }
+        let disk = Disk { live: bytes.clone(), durable: bytes, ..Disk::default() };
+        MemoryStorage { disk: Rc::new(RefCell::new(disk)) }
     }
 
     /// Makes sync number `sync` (from 1) and every later one fail.
@@ -141,30 +135,20 @@ impl Storage for MemoryStorage {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let disk = self.disk.borrow();
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let end = start
-            .checked_add(buffer.len())
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        let bytes = disk
-            .live
-            .get(start..end)
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let end = start.checked_add(buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = disk.live.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.disk.borrow_mut();
-        let allowed = disk
-            .write_budget
-            .map_or(bytes.len(), |budget| bytes.len().min(budget as usize));
+        let allowed = disk.write_budget.map_or(bytes.len(), |budget| bytes.len().min(budget as usize));
         if let Some(budget) = &mut disk.write_budget {
             *budget -= allowed as u64;
         }
         overwrite(&mut disk.live, offset, &bytes[..allowed]);
-        disk.pending.push(Pending::Write {
-            offset,
-            bytes: bytes[..allowed].to_vec(),
-        });
+        disk.pending.push(Pending::Write { offset, bytes: bytes[..allowed].to_vec() });
         if allowed < bytes.len() {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -181,10 +165,7 @@ impl Storage for MemoryStorage {
     fn sync(&mut self) -> io::Result<()> {
         let mut disk = self.disk.borrow_mut();
         disk.syncs += 1;
-        if disk
-            .frozen_from_sync
-            .is_some_and(|first| disk.syncs >= first)
-        {
+        if disk.frozen_from_sync.is_some_and(|first| disk.syncs >= first) {
             return Err(io::Error::other("sync failed on purpose"));
         }
         let Disk { live, durable, .. } = &mut *disk;

@@ -48,22 +48,10 @@ impl<S: Storage> SegmentReader<S> {
             return Err(SegmentError::BadHeader);
         }
         let mut bytes = [0; HEADER_BYTES as usize];
-        storage
-            .read_at(0, &mut bytes)
-            .map_err(SegmentError::io(0))?;
+        storage.read_at(0, &mut bytes).map_err(SegmentError::io(0))?;
         let header = SegmentHeader::decode(&bytes)?;
-        let position = Position {
-            offset: HEADER_BYTES,
-            records: 0,
-            chain: header.chain_seed(),
-        };
-        Ok(SegmentReader {
-            storage,
-            header,
-            len,
-            position,
-            payload: Vec::new(),
-        })
+        let position = Position { offset: HEADER_BYTES, records: 0, chain: header.chain_seed() };
+        Ok(SegmentReader { storage, header, len, position, payload: Vec::new() })
     }
 
     /// What the segment is a segment of.
@@ -80,27 +68,15 @@ impl<S: Storage> SegmentReader<S> {
             Ok(true) => Ok(Some(&self.payload)),
             Ok(false) => Ok(None),
             Err(fault) => {
-                let Position {
-                    offset,
-                    records: record,
-                    ..
-                } = self.position;
-                Err(SegmentError::Damaged {
-                    record,
-                    offset,
-                    fault,
-                })
+                let Position { offset, records: record, .. } = self.position;
+                Err(SegmentError::Damaged { record, offset, fault })
             }
         }
     }
 
     /// Moves over one record; the inner result is what the bytes say, the outer what the storage says.
     fn step(&mut self) -> Result<Result<bool, RecordFault>, SegmentError> {
-        let Position {
-            offset,
-            records,
-            chain,
-        } = self.position;
+        let Position { offset, records, chain } = self.position;
         if offset == self.len {
             return Ok(Ok(false));
         }
@@ -108,9 +84,7 @@ impl<S: Storage> SegmentReader<S> {
         if self.len - offset < RECORD_HEADER_BYTES as u64 {
             return Ok(Err(RecordFault::Short));
         }
-        self.storage
-            .read_at(offset, &mut header_bytes)
-            .map_err(SegmentError::io(offset))?;
+        self.storage.read_at(offset, &mut header_bytes).map_err(SegmentError::io(offset))?;
         let header = match RecordHeader::decode(&header_bytes) {
             Ok(header) => header,
             Err(fault) => return Ok(Err(fault)),
@@ -119,11 +93,8 @@ impl<S: Storage> SegmentReader<S> {
             return Ok(Err(RecordFault::Short));
         }
         let body = offset + RECORD_HEADER_BYTES as u64;
-        self.payload
-            .resize(header.payload_bytes as usize + CHAIN_BYTES, 0);
-        self.storage
-            .read_at(body, &mut self.payload)
-            .map_err(SegmentError::io(body))?;
+        self.payload.resize(header.payload_bytes as usize + CHAIN_BYTES, 0);
+        self.storage.read_at(body, &mut self.payload).map_err(SegmentError::io(body))?;
         let stored: Chain = format::array(&self.payload[header.payload_bytes as usize..]);
         self.payload.truncate(header.payload_bytes as usize);
         if crc32c::crc32c(&self.payload) != header.payload_crc {
@@ -133,11 +104,7 @@ impl<S: Storage> SegmentReader<S> {
         if chain != stored {
             return Ok(Err(RecordFault::Chain));
         }
-        self.position = Position {
-            offset: offset + header.record_bytes(),
-            records: records + 1,
-            chain,
-        };
+        self.position = Position { offset: offset + header.record_bytes(), records: records + 1, chain };
         Ok(Ok(true))
     }
 
@@ -150,18 +117,9 @@ impl<S: Storage> SegmentReader<S> {
                 Ok(true) => {}
                 Ok(false) => return Ok((self.storage, self.position, None)),
                 Err(fault) => {
-                    let Position {
-                        offset,
-                        records: record,
-                        ..
-                    } = self.position;
+                    let Position { offset, records: record, .. } = self.position;
                     if let Some(witness) = self.find_witness(offset)? {
-                        return Err(SegmentError::Corrupt {
-                            record,
-                            offset,
-                            fault,
-                            witness,
-                        });
+                        return Err(SegmentError::Corrupt { record, offset, fault, witness });
                     }
                     return Ok((self.storage, self.position, Some(fault)));
                 }
@@ -176,18 +134,14 @@ impl<S: Storage> SegmentReader<S> {
         while start + RECORD_HEADER_BYTES as u64 <= self.len {
             let bytes = (self.len - start).min(SEARCH_WINDOW_BYTES as u64) as usize;
             window.resize(bytes, 0);
-            self.storage
-                .read_at(start, &mut window)
-                .map_err(SegmentError::io(start))?;
+            self.storage.read_at(start, &mut window).map_err(SegmentError::io(start))?;
             let last = bytes - RECORD_HEADER_BYTES;
             let mut from = 0;
             while let Some(found) = format::find_record_magic(&window[from..]).map(|at| from + at) {
                 if found > last {
                     break;
                 }
-                let header = RecordHeader::decode(&format::array(
-                    &window[found..found + RECORD_HEADER_BYTES],
-                ));
+                let header = RecordHeader::decode(&format::array(&window[found..found + RECORD_HEADER_BYTES]));
                 let at = start + found as u64;
                 if let Ok(header) = header
                     && self.attests(at, &header, damaged)?
@@ -202,21 +156,14 @@ impl<S: Storage> SegmentReader<S> {
         Ok(None)
     }
 
-    fn attests(
-        &mut self,
-        at: u64,
-        header: &RecordHeader,
-        damaged: u64,
-    ) -> Result<bool, SegmentError> {
+    fn attests(&mut self, at: u64, header: &RecordHeader, damaged: u64) -> Result<bool, SegmentError> {
         let claims = header.durable_end > damaged && header.durable_end <= at;
         if !claims || self.len - at < header.record_bytes() {
             return Ok(false);
         }
         let body = at + RECORD_HEADER_BYTES as u64;
         self.payload.resize(header.payload_bytes as usize, 0);
-        self.storage
-            .read_at(body, &mut self.payload)
-            .map_err(SegmentError::io(body))?;
+        self.storage.read_at(body, &mut self.payload).map_err(SegmentError::io(body))?;
         Ok(crc32c::crc32c(&self.payload) == header.payload_crc)
     }
 }

@@ -62,17 +62,9 @@ impl FileStorage {
     /// # Errors
     /// `WouldBlock` when another handle holds the file; the file system's own.
     pub fn open_or_create(path: &Path) -> io::Result<FileStorage> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
-        let parent = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Not only on creation: the creator may have died between creating and syncing.
         File::open(parent)?.sync_all()?;
         Ok(FileStorage { file })
@@ -83,9 +75,7 @@ impl FileStorage {
     /// # Errors
     /// The file system's own.
     pub fn open_read_only(path: &Path) -> io::Result<FileStorage> {
-        Ok(FileStorage {
-            file: File::open(path)?,
-        })
+        Ok(FileStorage { file: File::open(path)? })
     }
 }
 

@@ -8,16 +8,10 @@ use super::*;
 use crate::Nonce;
 
 fn header() -> SegmentHeader {
-    SegmentHeader {
-        process: ao_wire::ProcessId::from(ao_wire::Id([7; 32])),
-        first_nonce: Nonce(5),
-    }
+    SegmentHeader { process: ao_wire::ProcessId::from(ao_wire::Id([7; 32])), first_nonce: Nonce(5) }
 }
 
-fn open(
-    storage: MemoryStorage,
-    policy: SyncPolicy,
-) -> Result<(Segment<MemoryStorage>, Recovered), SegmentError> {
+fn open(storage: MemoryStorage, policy: SyncPolicy) -> Result<(Segment<MemoryStorage>, Recovered), SegmentError> {
     Segment::open_or_create(storage, header(), policy)
 }
 
@@ -55,11 +49,7 @@ fn run_until_failure(storage: &MemoryStorage, policy: SyncPolicy, records: u64) 
 }
 
 fn policies() -> [SyncPolicy; 3] {
-    [
-        SyncPolicy::EveryRecord,
-        SyncPolicy::EveryN(NonZeroU32::new(3).unwrap()),
-        SyncPolicy::Manual,
-    ]
+    [SyncPolicy::EveryRecord, SyncPolicy::EveryN(NonZeroU32::new(3).unwrap()), SyncPolicy::Manual]
 }
 
 /// Opens what a crash left and checks that it is a prefix holding all that was acknowledged.
@@ -67,16 +57,8 @@ fn check_crash_image(image: Vec<u8>, acknowledged: u64, context: &str) {
     let len = image.len() as u64;
     let storage = MemoryStorage::with_bytes(image);
     let (segment, recovered) = open(storage.clone(), SyncPolicy::EveryRecord).expect(context);
-    assert!(
-        recovered.records >= acknowledged,
-        "{context}: kept {} of {acknowledged}",
-        recovered.records
-    );
-    assert_eq!(
-        recovered.reason.is_some(),
-        recovered.cut_bytes > 0,
-        "{context}"
-    );
+    assert!(recovered.records >= acknowledged, "{context}: kept {} of {acknowledged}", recovered.records);
+    assert_eq!(recovered.reason.is_some(), recovered.cut_bytes > 0, "{context}");
     assert_eq!(recovered.at_offset + recovered.cut_bytes, len, "{context}");
     assert_eq!(segment.next_nonce(), Nonce(5 + recovered.records));
     let kept = read_all(storage.clone()).expect(context);
@@ -84,11 +66,7 @@ fn check_crash_image(image: Vec<u8>, acknowledged: u64, context: &str) {
     assert_eq!(kept, expected, "{context}");
     drop(segment);
     let (_, again) = open(storage, SyncPolicy::EveryRecord).expect(context);
-    assert_eq!(
-        (again.records, again.cut_bytes),
-        (recovered.records, 0),
-        "{context}: recovery is done once"
-    );
+    assert_eq!((again.records, again.cut_bytes), (recovered.records, 0), "{context}: recovery is done once");
 }
 
 #[test]
@@ -141,22 +119,12 @@ fn a_flipped_bit_is_corruption_before_the_last_record_and_a_named_cut_in_it() {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         let offset = bit as u64 / 8;
-        assert!(
-            read_all(MemoryStorage::with_bytes(damaged.clone())).is_err(),
-            "reader missed bit {bit}"
-        );
+        assert!(read_all(MemoryStorage::with_bytes(damaged.clone())).is_err(), "reader missed bit {bit}");
         let storage = MemoryStorage::with_bytes(damaged.clone());
         match open(storage.clone(), SyncPolicy::EveryRecord) {
             Err(SegmentError::BadHeader) => assert!(offset < HEADER_BYTES, "bit {bit}"),
-            Err(SegmentError::Corrupt {
-                offset: at,
-                witness,
-                ..
-            }) => {
-                assert!(
-                    (HEADER_BYTES..last).contains(&offset) && at <= offset && witness > at,
-                    "bit {bit}"
-                );
+            Err(SegmentError::Corrupt { offset: at, witness, .. }) => {
+                assert!((HEADER_BYTES..last).contains(&offset) && at <= offset && witness > at, "bit {bit}");
                 assert_eq!(storage.live(), damaged, "an error must not cut");
             }
             Ok((_, recovered)) => {
@@ -188,16 +156,7 @@ fn removed_swapped_and_repeated_records_are_corruption() {
     };
     for order in [&[0, 2, 1, 3][..], &[0, 0, 1, 2, 3], &[1, 2, 3]] {
         let result = read_all(MemoryStorage::with_bytes(pick(order)));
-        assert!(
-            matches!(
-                result,
-                Err(SegmentError::Damaged {
-                    fault: RecordFault::Chain,
-                    ..
-                })
-            ),
-            "{order:?}"
-        );
+        assert!(matches!(result, Err(SegmentError::Damaged { fault: RecordFault::Chain, .. })), "{order:?}");
     }
 }
 
@@ -205,16 +164,10 @@ fn removed_swapped_and_repeated_records_are_corruption() {
 fn another_process_or_first_nonce_is_refused() {
     let storage = MemoryStorage::default();
     open(storage.clone(), SyncPolicy::Manual).unwrap();
-    let other = SegmentHeader {
-        process: ao_wire::ProcessId::from(ao_wire::Id([8; 32])),
-        ..header()
-    };
+    let other = SegmentHeader { process: ao_wire::ProcessId::from(ao_wire::Id([8; 32])), ..header() };
     let result = Segment::open_or_create(storage.clone(), other, SyncPolicy::Manual);
     assert!(matches!(result, Err(SegmentError::OtherProcess { .. })));
-    let other = SegmentHeader {
-        first_nonce: Nonce(6),
-        ..header()
-    };
+    let other = SegmentHeader { first_nonce: Nonce(6), ..header() };
     let result = Segment::open_or_create(storage, other, SyncPolicy::Manual);
     assert!(matches!(result, Err(SegmentError::OtherFirstNonce { .. })));
 }
@@ -225,12 +178,8 @@ fn a_file_is_reopened_where_it_ended_and_locked_meanwhile() {
     let path = dir.path().join("a.seg");
     for round in 0..3_u64 {
         let file = FileStorage::open_or_create(&path).unwrap();
-        assert!(
-            FileStorage::open_or_create(&path).is_err(),
-            "a second writer must not get the file"
-        );
-        let (mut segment, recovered) =
-            Segment::open_or_create(file, header(), SyncPolicy::Manual).unwrap();
+        assert!(FileStorage::open_or_create(&path).is_err(), "a second writer must not get the file");
+        let (mut segment, recovered) = Segment::open_or_create(file, header(), SyncPolicy::Manual).unwrap();
         assert_eq!((recovered.records, recovered.cut_bytes), (round, 0));
         segment.append(&payload(round)).unwrap();
         segment.sync().unwrap();
@@ -245,15 +194,9 @@ fn a_file_is_reopened_where_it_ended_and_locked_meanwhile() {
 #[test]
 fn payloads_outside_the_limit_are_refused_without_poisoning() {
     let (mut segment, _) = open(MemoryStorage::default(), SyncPolicy::Manual).unwrap();
-    assert!(matches!(
-        segment.append(b""),
-        Err(SegmentError::PayloadSize { .. })
-    ));
+    assert!(matches!(segment.append(b""), Err(SegmentError::PayloadSize { .. })));
     let big = vec![0; MAX_PAYLOAD_BYTES as usize + 1];
-    assert!(matches!(
-        segment.append(&big),
-        Err(SegmentError::PayloadSize { .. })
-    ));
+    assert!(matches!(segment.append(&big), Err(SegmentError::PayloadSize { .. })));
     segment.append(b"a").unwrap();
 }
 

@@ -2,9 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::format::{
-    self, Chain, HEADER_BYTES, MAX_PAYLOAD_BYTES, RECORD_HEADER_BYTES, RecordHeader,
-};
+use super::format::{self, Chain, HEADER_BYTES, MAX_PAYLOAD_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::{RecordFault, Recovered, SegmentError, SegmentHeader, SegmentReader, Storage};
 use crate::Nonce;
 
@@ -62,27 +60,10 @@ impl<S: Storage> Segment<S> {
         if len <= HEADER_BYTES && !holds_whole_header(&storage, len)? {
             let reason = (len > 0).then_some(RecordFault::SegmentHeader);
             storage.truncate(0).map_err(SegmentError::io(0))?;
-            storage
-                .write_at(0, &header.encode())
-                .map_err(SegmentError::io(0))?;
+            storage.write_at(0, &header.encode()).map_err(SegmentError::io(0))?;
             storage.sync().map_err(SegmentError::io(0))?;
-            let recovered = Recovered {
-                records: 0,
-                at_offset: 0,
-                cut_bytes: len,
-                reason,
-            };
-            return Ok((
-                Segment::at(
-                    storage,
-                    header,
-                    policy,
-                    HEADER_BYTES,
-                    0,
-                    header.chain_seed(),
-                ),
-                recovered,
-            ));
+            let recovered = Recovered { records: 0, at_offset: 0, cut_bytes: len, reason };
+            return Ok((Segment::at(storage, header, policy, HEADER_BYTES, 0, header.chain_seed()), recovered));
         }
         let reader = SegmentReader::open(storage)?;
         check_identity(&header, &reader.header())?;
@@ -93,33 +74,11 @@ impl<S: Storage> Segment<S> {
         }
         // Intact records need not be durable yet: the last writer may have died before its sync.
         storage.sync().map_err(SegmentError::io(offset))?;
-        let recovered = Recovered {
-            records: position.records,
-            at_offset: offset,
-            cut_bytes: len - offset,
-            reason,
-        };
-        Ok((
-            Segment::at(
-                storage,
-                header,
-                policy,
-                offset,
-                position.records,
-                position.chain,
-            ),
-            recovered,
-        ))
+        let recovered = Recovered { records: position.records, at_offset: offset, cut_bytes: len - offset, reason };
+        Ok((Segment::at(storage, header, policy, offset, position.records, position.chain), recovered))
     }
 
-    fn at(
-        storage: S,
-        header: SegmentHeader,
-        policy: SyncPolicy,
-        end: u64,
-        records: u64,
-        chain: Chain,
-    ) -> Self {
+    fn at(storage: S, header: SegmentHeader, policy: SyncPolicy, end: u64, records: u64, chain: Chain) -> Self {
         Segment {
             storage,
             header,
@@ -144,13 +103,9 @@ impl<S: Storage> Segment<S> {
     pub fn append(&mut self, payload: &[u8]) -> Result<Appended, SegmentError> {
         self.check_usable()?;
         if payload.is_empty() || payload.len() > MAX_PAYLOAD_BYTES as usize {
-            return Err(SegmentError::PayloadSize {
-                bytes: payload.len(),
-                max: MAX_PAYLOAD_BYTES,
-            });
+            return Err(SegmentError::PayloadSize { bytes: payload.len(), max: MAX_PAYLOAD_BYTES });
         }
-        let header: [u8; RECORD_HEADER_BYTES] =
-            RecordHeader::of(payload, self.durable_end).encode();
+        let header: [u8; RECORD_HEADER_BYTES] = RecordHeader::of(payload, self.durable_end).encode();
         let chain = format::next_chain(&self.chain, &header, payload);
         self.buffer.clear();
         self.buffer.extend_from_slice(&header);
@@ -174,11 +129,7 @@ impl<S: Storage> Segment<S> {
         if due {
             self.sync()?;
         }
-        Ok(Appended {
-            nonce,
-            offset,
-            durable: due,
-        })
+        Ok(Appended { nonce, offset, durable: due })
     }
 
     /// Makes every record appended so far durable.
@@ -189,10 +140,7 @@ impl<S: Storage> Segment<S> {
         self.check_usable()?;
         if let Err(source) = self.storage.sync() {
             self.poisoned = true;
-            return Err(SegmentError::Io {
-                offset: self.end,
-                source,
-            });
+            return Err(SegmentError::Io { offset: self.end, source });
         }
         self.durable_end = self.end;
         self.unsynced_records = 0;
@@ -220,11 +168,7 @@ impl<S: Storage> Segment<S> {
     }
 
     fn check_usable(&self) -> Result<(), SegmentError> {
-        if self.poisoned {
-            Err(SegmentError::Poisoned)
-        } else {
-            Ok(())
-        }
+        if self.poisoned { Err(SegmentError::Poisoned) } else { Ok(()) }
     }
 }
 
@@ -234,21 +178,13 @@ fn holds_whole_header<S: Storage>(storage: &S, len: u64) -> Result<bool, Segment
         return Ok(false);
     }
     let mut bytes = [0; HEADER_BYTES as usize];
-    storage
-        .read_at(0, &mut bytes)
-        .map_err(SegmentError::io(0))?;
-    Ok(!matches!(
-        SegmentHeader::decode(&bytes),
-        Err(SegmentError::BadHeader)
-    ))
+    storage.read_at(0, &mut bytes).map_err(SegmentError::io(0))?;
+    Ok(!matches!(SegmentHeader::decode(&bytes), Err(SegmentError::BadHeader)))
 }
 
 fn check_identity(expected: &SegmentHeader, found: &SegmentHeader) -> Result<(), SegmentError> {
     if expected.process != found.process {
-        return Err(SegmentError::OtherProcess {
-            expected: expected.process,
-            found: found.process,
-        });
+        return Err(SegmentError::OtherProcess { expected: expected.process, found: found.process });
     }
     if expected.first_nonce != found.first_nonce {
         let (expected, found) = (expected.first_nonce, found.first_nonce);

@@ -79,9 +79,7 @@ pub enum LogFault {
         found: ProcessId,
     },
     /// The assignment is signed by someone the process did not name as its scheduler.
-    #[error(
-        "nonce {nonce}: the assignment is signed by {found}, the process' scheduler is {expected}"
-    )]
+    #[error("nonce {nonce}: the assignment is signed by {found}, the process' scheduler is {expected}")]
     Scheduler {
         /// The place.
         nonce: Nonce,

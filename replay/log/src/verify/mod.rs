@@ -20,8 +20,8 @@ pub use fault::{LogFault, LogNote};
 pub use options::{Duplicates, Signatures, VerifyOptions};
 
 use crate::{
-    Assignment, ChainRule, Epoch, HashChain, HyperBeamLink, LogEntry, Nonce, ProcessInfo,
-    TimestampMs, hyperbeam, legacy_first, legacy_next,
+    Assignment, ChainRule, Epoch, HashChain, HyperBeamLink, LogEntry, Nonce, ProcessInfo, TimestampMs, hyperbeam,
+    legacy_first, legacy_next,
 };
 
 /// The only epoch that schedulers have ever used.
@@ -96,10 +96,7 @@ impl LogVerifier {
         let mut summary = LogSummary::default();
         // One signature under which all the rest stands: sampling does not skip it.
         if options.signatures != Signatures::None {
-            item.verify().map_err(|source| LogFault::ProcessSignature {
-                id: process.id,
-                source,
-            })?;
+            item.verify().map_err(|source| LogFault::ProcessSignature { id: process.id, source })?;
             summary.signatures_checked = 1;
         }
         Ok(LogVerifier {
@@ -117,11 +114,7 @@ impl LogVerifier {
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn resume(
-        process_item: &[u8],
-        options: VerifyOptions,
-        point: ChainPoint,
-    ) -> Result<LogVerifier, LogFault> {
+    pub fn resume(process_item: &[u8], options: VerifyOptions, point: ChainPoint) -> Result<LogVerifier, LogFault> {
         let mut verifier = LogVerifier::new(process_item, options)?;
         verifier.next = after(point.nonce);
         verifier.summary.end = Some(point);
@@ -171,65 +164,35 @@ impl LogVerifier {
     fn check_structure<'a>(&mut self, entry: &'a LogEntry) -> Result<Items<'a>, LogFault> {
         let nonce = entry.nonce;
         if nonce != self.next {
-            return Err(LogFault::Gap {
-                expected: self.next,
-                found: nonce,
-            });
+            return Err(LogFault::Gap { expected: self.next, found: nonce });
         }
-        let item = DataItem::parse(&entry.assignment)
-            .map_err(|source| LogFault::AssignmentItem { nonce, source })?;
-        let assignment = Assignment::from_item(&item)
-            .map_err(|source| LogFault::Assignment { nonce, source })?;
+        let item = DataItem::parse(&entry.assignment).map_err(|source| LogFault::AssignmentItem { nonce, source })?;
+        let assignment = Assignment::from_item(&item).map_err(|source| LogFault::Assignment { nonce, source })?;
         self.check_binding(nonce, &assignment)?;
         let (id, message) = self.check_message(entry, &assignment)?;
         self.check_chain(nonce, &assignment, &id)?;
         self.check_duplicates(nonce, &assignment, id)?;
-        self.advance(
-            nonce,
-            &assignment,
-            message.is_none() && id.id() != self.process.id.id(),
-        );
+        self.advance(nonce, &assignment, message.is_none() && id.id() != self.process.id.id());
         // The process' signature was checked at the beginning.
         let message = message.filter(|_| id.id() != self.process.id.id());
-        Ok(Items {
-            assignment: item,
-            message,
-        })
+        Ok(Items { assignment: item, message })
     }
 
     /// Place, process and signer of the assignment.
     fn check_binding(&self, nonce: Nonce, assignment: &Assignment) -> Result<(), LogFault> {
         if assignment.nonce != nonce {
-            return Err(LogFault::AssignmentNonce {
-                nonce,
-                found: assignment.nonce,
-            });
+            return Err(LogFault::AssignmentNonce { nonce, found: assignment.nonce });
         }
         if assignment.epoch != EPOCH {
-            return Err(LogFault::Epoch {
-                nonce,
-                expected: EPOCH,
-                found: assignment.epoch,
-            });
+            return Err(LogFault::Epoch { nonce, expected: EPOCH, found: assignment.epoch });
         }
         if assignment.process != self.process.id {
             let (expected, found) = (self.process.id, assignment.process);
-            return Err(LogFault::AssignmentProcess {
-                nonce,
-                expected,
-                found,
-            });
+            return Err(LogFault::AssignmentProcess { nonce, expected, found });
         }
         if !self.process.schedulers.contains(&assignment.signer) {
-            let (expected, found) = (
-                self.process.schedulers.join(", "),
-                assignment.signer.clone(),
-            );
-            return Err(LogFault::Scheduler {
-                nonce,
-                expected,
-                found,
-            });
+            let (expected, found) = (self.process.schedulers.join(", "), assignment.signer.clone());
+            return Err(LogFault::Scheduler { nonce, expected, found });
         }
         Ok(())
     }
@@ -249,16 +212,11 @@ impl LogVerifier {
                 None => Err(LogFault::Unnamed { nonce }),
             };
         };
-        let item =
-            DataItem::parse(bytes).map_err(|source| LogFault::MessageItem { nonce, source })?;
+        let item = DataItem::parse(bytes).map_err(|source| LogFault::MessageItem { nonce, source })?;
         let found = MessageId::from(item.id());
         match assignment.message {
             Some(named) if named != found => {
-                return Err(LogFault::MessageId {
-                    nonce,
-                    named,
-                    found,
-                });
+                return Err(LogFault::MessageId { nonce, named, found });
             }
             // HyperBEAM's chain value covers the id of the message, so that one needn't be named.
             None if found != own_id && self.options.rule == ChainRule::Legacy => {
@@ -271,25 +229,13 @@ impl LogVerifier {
                 return Err(LogFault::ProcessDiffers { nonce });
             }
         } else if item.target() != Some(&self.process.id.id().0) {
-            let (expected, found) = (
-                self.process.id,
-                item.target().map(|bytes| ao_wire::Id(*bytes)),
-            );
-            return Err(LogFault::MessageTarget {
-                nonce,
-                expected,
-                found,
-            });
+            let (expected, found) = (self.process.id, item.target().map(|bytes| ao_wire::Id(*bytes)));
+            return Err(LogFault::MessageTarget { nonce, expected, found });
         }
         Ok((found, Some(item)))
     }
 
-    fn check_chain(
-        &mut self,
-        nonce: Nonce,
-        assignment: &Assignment,
-        message: &MessageId,
-    ) -> Result<(), LogFault> {
+    fn check_chain(&mut self, nonce: Nonce, assignment: &Assignment, message: &MessageId) -> Result<(), LogFault> {
         let found = assignment.hash_chain;
         let expected = match (self.options.rule, &self.summary.end) {
             (ChainRule::Legacy, None) => legacy_first(&self.process.id),
@@ -303,23 +249,10 @@ impl LogVerifier {
                 hyperbeam(HyperBeamLink::Running(end.hash_chain), message)
             }
         };
-        if found == expected {
-            Ok(())
-        } else {
-            Err(LogFault::HashChain {
-                nonce,
-                expected,
-                found,
-            })
-        }
+        if found == expected { Ok(()) } else { Err(LogFault::HashChain { nonce, expected, found }) }
     }
 
-    fn check_duplicates(
-        &mut self,
-        nonce: Nonce,
-        assignment: &Assignment,
-        message: MessageId,
-    ) -> Result<(), LogFault> {
+    fn check_duplicates(&mut self, nonce: Nonce, assignment: &Assignment, message: MessageId) -> Result<(), LogFault> {
         let id = assignment.id;
         if let Some(&first) = self.assignments.get(&id) {
             return Err(LogFault::DuplicateAssignment { nonce, id, first });
@@ -330,18 +263,10 @@ impl LogVerifier {
                 self.messages.insert(message, nonce);
             }
             Some(&first) if self.options.duplicates == Duplicates::Note => {
-                self.summary.notes.push(LogNote::DuplicateMessage {
-                    nonce,
-                    id: message,
-                    first,
-                });
+                self.summary.notes.push(LogNote::DuplicateMessage { nonce, id: message, first });
             }
             Some(&first) => {
-                return Err(LogFault::DuplicateMessage {
-                    nonce,
-                    id: message,
-                    first,
-                });
+                return Err(LogFault::DuplicateMessage { nonce, id: message, first });
             }
         }
         Ok(())
@@ -349,36 +274,19 @@ impl LogVerifier {
 
     fn advance(&mut self, nonce: Nonce, assignment: &Assignment, absent: bool) {
         let (summary, found) = (&mut self.summary, assignment.timestamp);
-        if let Some(ChainPoint {
-            timestamp: previous,
-            ..
-        }) = summary.end
+        if let Some(ChainPoint { timestamp: previous, .. }) = summary.end
             && found < previous
         {
-            summary.notes.push(LogNote::TimestampBack {
-                nonce,
-                previous,
-                found,
-            });
+            summary.notes.push(LogNote::TimestampBack { nonce, previous, found });
         }
         if nonce == Nonce(0) {
-            let own = self
-                .messages
-                .contains_key(&MessageId::from(self.process.id.id()));
-            summary.style = Some(if own {
-                ProcessStyle::New
-            } else {
-                ProcessStyle::Old
-            });
+            let own = self.messages.contains_key(&MessageId::from(self.process.id.id()));
+            summary.style = Some(if own { ProcessStyle::New } else { ProcessStyle::Old });
         }
         summary.entries += 1;
         summary.messages_absent += u64::from(absent);
-        summary.end = Some(ChainPoint {
-            nonce,
-            assignment: assignment.id,
-            hash_chain: assignment.hash_chain,
-            timestamp: found,
-        });
+        summary.end =
+            Some(ChainPoint { nonce, assignment: assignment.id, hash_chain: assignment.hash_chain, timestamp: found });
         self.next = after(nonce);
     }
 }

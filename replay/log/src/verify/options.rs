@@ -45,11 +45,7 @@ pub struct VerifyOptions {
 impl VerifyOptions {
     /// Everything is checked.
     pub fn strict(rule: ChainRule) -> VerifyOptions {
-        VerifyOptions {
-            rule,
-            signatures: Signatures::All,
-            duplicates: Duplicates::Refuse,
-        }
+        VerifyOptions { rule, signatures: Signatures::All, duplicates: Duplicates::Refuse }
     }
 }
 

@@ -23,14 +23,8 @@ impl LogVerifier {
         let mut structure = Ok(());
         for entry in entries {
             match self.check_structure(entry) {
-                Ok(Items {
-                    assignment,
-                    message,
-                }) => {
-                    let both = [
-                        Some((assignment, Signed::Assignment)),
-                        message.map(|item| (item, Signed::Message)),
-                    ];
+                Ok(Items { assignment, message }) => {
+                    let both = [Some((assignment, Signed::Assignment)), message.map(|item| (item, Signed::Message))];
                     for (item, whose) in both.into_iter().flatten() {
                         if self.options.signatures.selects(&item.id()) {
                             items.push(item);
@@ -54,22 +48,9 @@ impl LogVerifier {
     }
 }
 
-fn signature_fault(
-    nonce: Nonce,
-    whose: Signed,
-    item: &DataItem<'_>,
-    source: VerifyError,
-) -> LogFault {
+fn signature_fault(nonce: Nonce, whose: Signed, item: &DataItem<'_>, source: VerifyError) -> LogFault {
     match whose {
-        Signed::Assignment => LogFault::AssignmentSignature {
-            nonce,
-            id: item.id().into(),
-            source,
-        },
-        Signed::Message => LogFault::MessageSignature {
-            nonce,
-            id: item.id().into(),
-            source,
-        },
+        Signed::Assignment => LogFault::AssignmentSignature { nonce, id: item.id().into(), source },
+        Signed::Message => LogFault::MessageSignature { nonce, id: item.id().into(), source },
     }
 }

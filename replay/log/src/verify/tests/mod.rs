@@ -12,27 +12,15 @@ fn strict() -> VerifyOptions {
 }
 
 fn unsigned() -> VerifyOptions {
-    VerifyOptions {
-        signatures: Signatures::None,
-        ..strict()
-    }
+    VerifyOptions { signatures: Signatures::None, ..strict() }
 }
 
 fn verify_with(log: &TestLog, options: VerifyOptions) -> Result<LogSummary, LogFault> {
     let mut whole = LogVerifier::new(&log.process, options)?;
-    let result = whole
-        .check_page(&log.entries)
-        .map(|()| whole.summary().clone());
+    let result = whole.check_page(&log.entries).map(|()| whole.summary().clone());
     let mut single = LogVerifier::new(&log.process, options)?;
-    let by_one = log
-        .entries
-        .chunks(1)
-        .try_for_each(|entry| single.check_page(entry));
-    assert_eq!(
-        result.clone().map(|_| ()),
-        by_one,
-        "the fault depends on paging"
-    );
+    let by_one = log.entries.chunks(1).try_for_each(|entry| single.check_page(entry));
+    assert_eq!(result.clone().map(|_| ()), by_one, "the fault depends on paging");
     result
 }
 
@@ -58,10 +46,7 @@ fn with_edited_assignment(edit: impl FnOnce(&mut TextTags)) -> TestLog {
 fn an_old_style_log_is_valid() {
     let summary = verify(&TestLog::of(5)).unwrap();
     assert_eq!((summary.entries, summary.signatures_checked), (5, 11));
-    assert_eq!(
-        (summary.style, summary.messages_absent),
-        (Some(ProcessStyle::Old), 0)
-    );
+    assert_eq!((summary.style, summary.messages_absent), (Some(ProcessStyle::Old), 0));
     assert_eq!(summary.end.unwrap().nonce, Nonce(4));
     assert!(summary.notes.is_empty());
 }
@@ -74,11 +59,7 @@ fn a_new_style_log_is_valid_with_and_without_its_process() {
             log.push_process(included);
             log.push_message("a");
             let summary = verify(&log).unwrap();
-            assert_eq!(
-                summary.style,
-                Some(ProcessStyle::New),
-                "{rule:?} {included}"
-            );
+            assert_eq!(summary.style, Some(ProcessStyle::New), "{rule:?} {included}");
             assert_eq!((summary.entries, summary.messages_absent), (2, 0));
             assert_eq!(summary.signatures_checked, 4, "the process is checked once");
         }
@@ -87,11 +68,7 @@ fn a_new_style_log_is_valid_with_and_without_its_process() {
 
 #[test]
 fn a_log_signed_with_rsa_keys_is_valid() {
-    let mut log = TestLog::signed_by(
-        ChainRule::Legacy,
-        testlog::rsa("scheduler"),
-        testlog::rsa("user"),
-    );
+    let mut log = TestLog::signed_by(ChainRule::Legacy, testlog::rsa("scheduler"), testlog::rsa("user"));
     log.push_process(true);
     log.push_message("a");
     log.user = ao_wire::Signer::ethereum(&[3; 32]).unwrap();
@@ -108,26 +85,13 @@ fn a_hyperbeam_log_needs_no_message_tag_and_may_be_restarted() {
         let id = DataItem::parse(&message).unwrap().id();
         let mut tags = log.assignment_tags(id, false);
         if restarted {
-            set(
-                &mut tags,
-                "hash-chain",
-                &log.restarted_chain(id).to_string(),
-            );
+            set(&mut tags, "hash-chain", &log.restarted_chain(id).to_string());
         }
         log.push(&tags, Some(message));
     }
-    assert_eq!(
-        verify(&log).unwrap().notes,
-        [LogNote::ChainRestarted { nonce: Nonce(2) }]
-    );
+    assert_eq!(verify(&log).unwrap().notes, [LogNote::ChainRestarted { nonce: Nonce(2) }]);
     log.entries[3].message = Some(log.message("another"));
-    assert!(matches!(
-        fault(&log),
-        LogFault::HashChain {
-            nonce: Nonce(3),
-            ..
-        }
-    ));
+    assert!(matches!(fault(&log), LogFault::HashChain { nonce: Nonce(3), .. }));
 }
 
 #[test]
@@ -150,58 +114,33 @@ fn a_log_is_continued_from_a_verified_point() {
     assert_eq!(rest.summary().end, verify(&log).unwrap().end);
     let mut wrong = LogVerifier::resume(&log.process, strict(), point).unwrap();
     let result = wrong.check_page(&log.entries[4..]);
-    assert_eq!(
-        result,
-        Err(LogFault::Gap {
-            expected: Nonce(3),
-            found: Nonce(4)
-        })
-    );
+    assert_eq!(result, Err(LogFault::Gap { expected: Nonce(3), found: Nonce(4) }));
 }
 
 #[test]
 fn a_clock_that_goes_back_is_a_note() {
     let log = with_edited_assignment(|tags| set(tags, "Timestamp", "5"));
     let (previous, found) = (TimestampMs(1_700_000_000_001), TimestampMs(5));
-    assert_eq!(
-        verify(&log).unwrap().notes,
-        [LogNote::TimestampBack {
-            nonce: Nonce(2),
-            previous,
-            found
-        }]
-    );
+    assert_eq!(verify(&log).unwrap().notes, [LogNote::TimestampBack { nonce: Nonce(2), previous, found }]);
 }
 
 #[test]
 fn a_sample_depends_on_seed_and_ids_alone_and_finds_what_it_selects() {
     let log = TestLog::of(40);
     let count = |per_mille, seed| {
-        let options = VerifyOptions {
-            signatures: Signatures::Sample { per_mille, seed },
-            ..strict()
-        };
+        let options = VerifyOptions { signatures: Signatures::Sample { per_mille, seed }, ..strict() };
         verify_with(&log, options).unwrap().signatures_checked
     };
     assert_eq!((count(0, 1), count(1000, 1)), (1, 81));
     assert_eq!(count(500, 1), count(500, 1));
     assert!((20..62).contains(&count(500, 1)));
-    let signatures = Signatures::Sample {
-        per_mille: 500,
-        seed: 1,
-    };
+    let signatures = Signatures::Sample { per_mille: 500, seed: 1 };
     for i in 0..40 {
         let mut log = TestLog::of(40);
         let message = log.entries[i].message.as_mut().unwrap();
         *message.last_mut().unwrap() ^= 1;
         let selected = signatures.selects(&DataItem::parse(message).unwrap().id());
-        let result = verify_with(
-            &log,
-            VerifyOptions {
-                signatures,
-                ..strict()
-            },
-        );
+        let result = verify_with(&log, VerifyOptions { signatures, ..strict() });
         assert_eq!(result.is_err(), selected, "message {i}");
     }
 }
@@ -230,8 +169,5 @@ fn a_long_log_is_checked_in_pages_and_a_source_error_comes_after_earlier_faults(
     let mut damaged = std::mem::take(&mut log.entries);
     damaged[PAGE_ENTRIES + 1].assignment.clear();
     let (result, _) = run(&damaged, true);
-    assert!(matches!(
-        result,
-        Err(Error::Fault(LogFault::AssignmentItem { .. }))
-    ));
+    assert!(matches!(result, Err(Error::Fault(LogFault::AssignmentItem { .. }))));
 }
