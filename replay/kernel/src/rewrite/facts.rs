@@ -46,7 +46,7 @@ impl Value {
 
     /// Whether the value is a 32-bit address.
     pub(super) fn is_narrow(self) -> bool {
-        self.max <= u64::from(u32::MAX)
+        u32::try_from(self.max).is_ok()
     }
 }
 
@@ -225,7 +225,7 @@ impl<'s> Facts<'s> {
 
     fn event(&mut self, local: u32, max: u64, written: u32) {
         let near = self.scopes.iter().enumerate().rev().take(SCOPE_SEARCH_MAX);
-        let found = near.clone().find(|(_, scope)| scope.partial).or_else(|| near.clone().last());
+        let found = near.clone().find(|(_, scope)| scope.partial).or_else(|| near.clone().next_back());
         let Some((level, scope)) = found else { return };
         let event = Event { max, at: self.at, written, scope_level: level as u32, scope_id: scope.id };
         self.events.insert(local, event);

@@ -85,7 +85,7 @@ impl Reencode for Lowering {
         self.data_segments += 1;
         match datum.kind {
             wasmparser::DataKind::Active { memory_index, offset_expr } if self.wide => {
-                let offset = constant(offset_expr)?.ok_or(Error::UserError(RewriteError::DataOffset { segment }))?;
+                let offset = constant(&offset_expr)?.ok_or(Error::UserError(RewriteError::DataOffset { segment }))?;
                 // An offset of 2^32 or more is out of bounds even for an empty segment; so is 2^32 - 1.
                 let narrow = u32::try_from(offset).unwrap_or(u32::MAX);
                 data.active(memory_index, &ConstExpr::i32_const(narrow as i32), datum.data.iter().copied());
@@ -97,7 +97,7 @@ impl Reencode for Lowering {
 }
 
 /// The value of an `i64` constant expression; `None` if it reads a global.
-fn constant(expr: wasmparser::ConstExpr<'_>) -> Result<Option<u64>, wasmparser::BinaryReaderError> {
+fn constant(expr: &wasmparser::ConstExpr<'_>) -> Result<Option<u64>, wasmparser::BinaryReaderError> {
     let mut ops = expr.get_operators_reader();
     let mut stack: Vec<u64> = Vec::new();
     while !ops.is_end_then_eof() {
