@@ -10,10 +10,7 @@ use super::{Outcome, call_ptr};
 use crate::guest::{Guest, Val};
 
 /// Runs `work` on the files with the memory and the clock beside them.
-pub(super) fn with_files<T>(
-    guest: &mut dyn Guest,
-    work: impl FnOnce(&mut Files, &mut Heap<'_>, &mut Clock) -> T,
-) -> T {
+pub(super) fn with_files<T>(guest: &mut dyn Guest, work: impl FnOnce(&mut Files, &mut Heap<'_>, &mut Clock) -> T) -> T {
     let host = guest.host();
     let (mut files, mut clock) = (std::mem::take(&mut host.files), std::mem::take(&mut host.clock));
     let answer = work(&mut files, &mut Heap::of(guest), &mut clock);
@@ -71,11 +68,11 @@ pub(super) fn seek(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
 }
 
 pub(super) fn read(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
-    transfer(guest, args, |files, fd, bytes, at, len, clock| files.read(fd, bytes, at, len, clock))
+    transfer(guest, args, Files::read)
 }
 
 pub(super) fn write(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
-    transfer(guest, args, |files, fd, bytes, at, len, clock| files.write(fd, bytes, at, len, clock))
+    transfer(guest, args, Files::write)
 }
 
 type Transfer = fn(&mut Files, i32, &mut [u8], u64, u64, &mut Clock) -> Result<u64, Fail>;

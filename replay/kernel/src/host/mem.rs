@@ -23,8 +23,8 @@ pub(crate) struct Heap<'a> {
 
 impl<'a> Heap<'a> {
     pub(crate) fn of(guest: &'a mut dyn Guest) -> Self {
-        let wide = guest.host().format.is_wide();
-        Self { bytes: guest.memory_mut(), wide }
+        let format = guest.host().format;
+        Self::new(guest.memory_mut(), format)
     }
 
     pub(crate) fn new(bytes: &'a mut [u8], format: ModuleFormat) -> Self {

@@ -4,6 +4,8 @@
 //! Invariant: no call reads anything but its arguments, linear memory and [`HostState`], so a process never sees the
 //! machine it runs on.
 
+#![allow(clippy::unnecessary_wraps, reason = "every host call has the one signature")]
+
 mod asyncify;
 mod calendar;
 mod driver;
@@ -48,7 +50,6 @@ fn abort_with(guest: &mut dyn Guest, text: &str) -> Interrupt {
 fn wide_or_narrow(format: ModuleFormat, value: u64) -> Val {
     if format.is_wide() { Val::I64(value as i64) } else { Val::I32(value as i32) }
 }
-
 
 /// Calls an export that takes pointers and sizes only, for its result or 0 if it has none.
 fn call_ptr(guest: &mut dyn Guest, export: &str, pointers: &[u64]) -> Result<u64, Interrupt> {

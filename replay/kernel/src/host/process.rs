@@ -10,15 +10,8 @@ use crate::guest::{Guest, Interrupt, Val};
 
 /// The environment of glues 1 to 3. `_` is the path of the operator's Node script in the loader; here it is the
 /// glue's own default.
-const ENVIRONMENT: [&str; 7] = [
-    "USER=web_user",
-    "LOGNAME=web_user",
-    "PATH=/",
-    "PWD=/",
-    "HOME=/home/web_user",
-    "LANG=C.UTF-8",
-    "_=./this.program",
-];
+const ENVIRONMENT: [&str; 7] =
+    ["USER=web_user", "LOGNAME=web_user", "PATH=/", "PWD=/", "HOME=/home/web_user", "LANG=C.UTF-8", "_=./this.program"];
 const ENOSYS: i32 = 52;
 
 /// `exit`, `proc_exit`.
@@ -140,6 +133,11 @@ pub(super) fn set_temp_ret0(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
 /// `metering_gasUsed`.
 pub(super) fn gas_used(guest: &mut dyn Guest, _: &[Val]) -> Outcome {
     Ok(Some(Val::F64(guest.host().gas_used().to_bits())))
+}
+
+/// The same where the module declares it an integer: JavaScript's `ToInt32`, which wraps.
+pub(super) fn gas_used_int(guest: &mut dyn Guest, _: &[Val]) -> Outcome {
+    Ok(Some(Val::I32(guest.host().gas_used() as i64 as i32)))
 }
 
 /// Glue 1's `fd_write`: everything is taken, nothing is kept.

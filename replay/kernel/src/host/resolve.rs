@@ -78,6 +78,10 @@ pub fn resolve(
         let fits = params.first().is_some_and(|index| matches!(index, ValType::I32 | ValType::I64));
         return (fits && results.len() <= 1).then(|| Invoke::new(name, results.first().copied()))?.map(HostFn::Invoke);
     }
+    if name == "metering_gasUsed" && format.glue() >= Glue::E4 {
+        return (params.is_empty() && !matches!(results, [ValType::I64 | ValType::F32] | [_, _, ..]))
+            .then(|| HostFn::Call(if results == [ValType::I32] { process::gas_used_int } else { process::gas_used }));
+    }
     let (_, signature, host) = table(format.glue()).find(|(served, ..)| *served == name)?;
     fits(signature, params, results, format.is_wide()).then(|| host.clone())
 }
@@ -115,7 +119,7 @@ fn table(glue: Glue) -> impl Iterator<Item = &'static Row> {
         Glue::E1 => (ONE, &[]),
         Glue::E2 => (TWO, COMMON),
         Glue::E3 => (THREE, COMMON),
-        Glue::E4 => (FOUR, COMMON),
+        Glue::E4 => (&[], COMMON),
         Glue::W64 => (WIDE, COMMON),
     };
     let asyncify: &[Row] = if glue >= Glue::E4 { ASYNCIFY } else { &[] };
@@ -181,13 +185,10 @@ static ASYNCIFY: &[Row] = &[
     call("_tzset_js", "pppp", time::tzset),
     call("emscripten_date_now", ">d", time::now),
     call("emscripten_get_now", ">d", time::now),
-    call("metering_gasUsed", ">d", process::gas_used),
     call("strftime_l", "ppppp>p", strftime::strftime),
 ];
 
 static WIDE: &[Row] = &[call("emscripten_err", "p", process::nothing)];
-
-static FOUR: &[Row] = &[];
 
 static THREE: &[Row] = &[
     call("_emscripten_system", "p>i", process::system),
@@ -307,10 +308,7 @@ mod tests {
         assert!(resolve("env", "_mktime_js", &[I32], &[I32], ModuleFormat::Emscripten4).is_some());
         assert!(resolve("a", "f", &[I32; 4], &[I32], ModuleFormat::Emscripten1).is_some());
         assert!(resolve("env", "fd_write", &[I32; 4], &[I32], ModuleFormat::Emscripten1).is_none());
-        assert!(matches!(
-            resolve("env", "invoke_vjj", &[I64; 3], &[], wide),
-            Some(HostFn::Invoke(_))
-        ));
+        assert!(matches!(resolve("env", "invoke_vjj", &[I64; 3], &[], wide), Some(HostFn::Invoke(_))));
     }
 
     #[test]

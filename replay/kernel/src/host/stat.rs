@@ -34,11 +34,12 @@ pub(super) fn fstat(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
 }
 
 pub(super) fn newfstatat(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
-    const NO_FOLLOW: i32 = 256;
-    const ALLOW_EMPTY: i32 = 4096;
+    const NO_FOLLOW: i32 = 0x100;
+    const ALLOW_EMPTY: i32 = 0x1000;
+    const NO_AUTOMOUNT: i32 = 0x800;
     let (format, mut args) = arguments(guest, args);
     let (directory, path, target, flags) = (args.int(), args.ptr(), args.ptr(), args.int());
-    let unknown = flags & !6400;
+    let unknown = flags & !(NO_FOLLOW | NO_AUTOMOUNT | ALLOW_EMPTY);
     if unknown != 0 {
         let text = format!("Assertion failed: unknown flags in __syscall_newfstatat: {unknown}");
         return Err(abort_with(guest, &text));
@@ -50,6 +51,9 @@ pub(super) fn newfstatat(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
     })
 }
 
+/// Offset and value.
+type Field<T> = (i64, T);
+
 /// `SYSCALLS.doStat`: `struct stat` as each pointer width and age lays it out.
 fn store_stat(heap: &mut Heap<'_>, at: i64, stat: Stat, glue: Glue) -> Result<i32, Fail> {
     let Some(time) = stat.time.or((glue != Glue::W64).then_some(0)) else {
@@ -57,7 +61,7 @@ fn store_stat(heap: &mut Heap<'_>, at: i64, stat: Stat, glue: Glue) -> Result<i3
         return Err(Interrupt::Abort(text.to_owned()).into());
     };
     let (seconds, nanos) = (time.div_euclid(1000), time % 1000 * 1000);
-    let (ints, longs): (&[(i64, u32)], &[(i64, i64)]) = match glue {
+    let (ints, longs): (&[Field<u32>], &[Field<i64>]) = match glue {
         Glue::W64 => (
             &[(4, stat.mode), (16, 0), (20, 0), (24, stat.device_number), (40, 4096), (44, stat.blocks)],
             &[(8, 1), (32, stat.size as i64), (96, i64::from(stat.inode))],

@@ -154,7 +154,11 @@ impl HostState {
             return Err(StateError::Layout(bytes.first().copied()));
         };
         let state: Self = postcard::from_bytes(body).map_err(|_| StateError::Malformed(bytes.len()))?;
-        if state.is_at_rest() && state.encode() == bytes { Ok(state) } else { Err(StateError::NotCanonical(bytes.len())) }
+        if state.is_at_rest() && state.encode() == bytes {
+            Ok(state)
+        } else {
+            Err(StateError::NotCanonical(bytes.len()))
+        }
     }
 }
 

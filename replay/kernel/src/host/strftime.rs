@@ -11,7 +11,17 @@ use crate::guest::{Guest, Interrupt, Val};
 
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -122,9 +132,7 @@ fn name(names: &[&str], index: i64, short: bool) -> Result<String, Interrupt> {
         (Some(name), true) => Ok(name[..3].to_owned()),
         (Some(name), false) => Ok((*name).to_owned()),
         (None, false) => Ok("undefined".to_owned()),
-        (None, true) => {
-            Err(Interrupt::Abort("Cannot read properties of undefined (reading 'substring')".to_owned()))
-        }
+        (None, true) => Err(Interrupt::Abort("Cannot read properties of undefined (reading 'substring')".to_owned())),
     }
 }
 
@@ -264,7 +272,7 @@ mod tests {
             ("%g %G %h %I %j %n%p%t", "25 2025 Dec 05 365 \nPM\t"),
             ("%r|%R|%T|%u|%U|%V|%w|%W", "05:05:09 PM|17:05|17:05:09|1|52|01|1|53"),
             ("%x %X %y %Y %z %Z %%", "12/30/24 17:05:09 24 2024 +0000 UTC %"),
-            ("100%%d %Od %Ey %q", "100%30 30 24 %q"),
+            ("100%%d %Od %Ey %q", "100%d 30 24 %q"),
         ] {
             assert_eq!(expand(pattern, &tm()).unwrap(), text, "{pattern}");
         }

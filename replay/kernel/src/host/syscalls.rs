@@ -144,9 +144,8 @@ fn argument(heap: &Heap<'_>, rest: i64) -> Result<i64, Interrupt> {
 
 fn store_termios(heap: &mut Heap<'_>, rest: i64) -> Result<i32, Fail> {
     const FLAGS: [i32; 4] = [25856, 5, 191, 35387];
-    const CONTROL: [u8; 32] = [
-        3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    ];
+    const CONTROL: [u8; 32] =
+        [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let target = argument(heap, rest)?;
     for (i, flag) in (0_i64..).zip(FLAGS) {
         heap.set_i32(target.saturating_add(4 * i), flag);

@@ -28,7 +28,11 @@ pub enum LoadError {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+        match self {
+            Self::Engine(error) => write!(f, "wasmi refuses the module: {error}"),
+            Self::UnknownImport { module, name } => write!(f, "no host call serves {module}.{name}"),
+            Self::MissingExport(what) => write!(f, "no {what} is exported"),
+        }
     }
 }
 
@@ -105,7 +109,7 @@ fn link(engine: &Engine, module: &Module, format: ModuleFormat) -> Result<Linker
         let unknown =
             || LoadError::UnknownImport { module: import.module().to_owned(), name: import.name().to_owned() };
         let ExternType::Func(ty) = import.ty() else { return Err(unknown()) };
-        let types = |types: &[wasmi::ValType]| types.iter().map(value_type).collect::<Option<Vec<_>>>();
+        let types = |types: &[wasmi::ValType]| types.iter().copied().map(value_type).collect::<Option<Vec<_>>>();
         let (Some(params), Some(results)) = (types(ty.params()), types(ty.results())) else { return Err(unknown()) };
         let host = resolve(import.module(), import.name(), &params, &results, format).ok_or_else(unknown)?;
         linker
@@ -118,12 +122,7 @@ fn link(engine: &Engine, module: &Module, format: ModuleFormat) -> Result<Linker
     Ok(linker)
 }
 
-fn serve(
-    host: &HostFn,
-    guest: &mut dyn Guest,
-    inputs: &[wasmi::Val],
-    outputs: &mut [wasmi::Val],
-) -> Result<(), Error> {
+fn serve(host: &HostFn, guest: &mut dyn Guest, inputs: &[wasmi::Val], outputs: &mut [wasmi::Val]) -> Result<(), Error> {
     let args: Vec<Val> = inputs.iter().map(from_wasmi).collect();
     let result = host.run(guest, &args).map_err(|interrupt| Error::host(Carried(interrupt)))?;
     if let (Some(value), [output]) = (result, outputs) {
@@ -142,7 +141,7 @@ impl View<'_> {
         let ty = func.ty(&self.context);
         let inputs: Vec<wasmi::Val> = args.iter().copied().map(to_wasmi).collect();
         let mut outputs: Vec<wasmi::Val> = ty.results().iter().map(|&ty| wasmi::Val::default_for_ty(ty)).collect();
-        func.call(&mut self.context, &inputs, &mut outputs).map_err(interrupt)?;
+        func.call(&mut self.context, &inputs, &mut outputs).map_err(|error| interrupt(&error))?;
         Ok(outputs.first().map(from_wasmi))
     }
 }
@@ -192,7 +191,7 @@ impl Guest for View<'_> {
     }
 }
 
-fn interrupt(error: Error) -> Interrupt {
+fn interrupt(error: &Error) -> Interrupt {
     if let Some(Carried(interrupt)) = error.downcast_ref() {
         return interrupt.clone();
     }
@@ -210,7 +209,7 @@ fn interrupt(error: Error) -> Interrupt {
     })
 }
 
-fn value_type(ty: &wasmi::ValType) -> Option<ValType> {
+fn value_type(ty: wasmi::ValType) -> Option<ValType> {
     match ty {
         wasmi::ValType::I32 => Some(ValType::I32),
         wasmi::ValType::I64 => Some(ValType::I64),

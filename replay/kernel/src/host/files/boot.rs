@@ -8,7 +8,8 @@ use super::tree::{Body, Found, Last, Node, ROOT, S_IFCHR, S_IFDIR, S_IFLNK};
 use super::{CLOCK_START_MS, Clock, Errno, Fail, Files};
 
 /// The streams of a process: path and flags.
-const STANDARD: [(&str, &str, u32); 3] = [("stdin", "/dev/tty", 0), ("stdout", "/dev/tty", 1), ("stderr", "/dev/tty1", 1)];
+const STANDARD: [(&str, &str, u32); 3] =
+    [("stdin", "/dev/tty", 0), ("stdout", "/dev/tty", 1), ("stderr", "/dev/tty1", 1)];
 
 impl Files {
     /// `FS.staticInit`. Its times come from the host's clock in the loader; here all are the virtual clock's start.

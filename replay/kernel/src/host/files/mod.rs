@@ -9,6 +9,8 @@ mod boot;
 mod meta;
 mod path;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::BTreeMap;

@@ -88,9 +88,14 @@ mod tests {
 
     #[test]
     fn directory_and_base_names_split_as_the_glue_does() {
-        for (path, dir, base) in
-            [("/a/b", "/a", "b"), ("/a", "/", "a"), ("a", ".", "a"), ("a/b/", "a", "b"), ("/", "/", "/"), ("", ".", ".")]
-        {
+        for (path, dir, base) in [
+            ("/a/b", "/a", "b"),
+            ("/a", "/", "a"),
+            ("a", ".", "a"),
+            ("a/b/", "a", "b"),
+            ("/", "/", "/"),
+            ("", ".", "."),
+        ] {
             assert_eq!((dirname(path).as_str(), basename(path).as_str()), (dir, base), "{path}");
         }
     }

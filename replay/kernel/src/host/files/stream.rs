@@ -77,7 +77,7 @@ impl Files {
 
     /// The lowest free descriptor from `from` on.
     fn free_from(&self, from: i32) -> i32 {
-        (from..).find(|fd| !self.streams.contains_key(fd)).unwrap_or(i32::MAX)
+        (from..=i32::MAX).find(|fd| !self.streams.contains_key(fd)).unwrap_or(i32::MAX)
     }
 
     fn next_fd(&self) -> Result<i32, Errno> {
@@ -223,7 +223,14 @@ impl Files {
     }
 
     /// `FS.read` at the stream's position.
-    pub(crate) fn read(&mut self, fd: i32, memory: &mut [u8], at: u64, len: u64, clock: &mut Clock) -> Result<u64, Fail> {
+    pub(crate) fn read(
+        &mut self,
+        fd: i32,
+        memory: &mut [u8],
+        at: u64,
+        len: u64,
+        clock: &mut Clock,
+    ) -> Result<u64, Fail> {
         let stream = self.stream(fd)?;
         let (inode, device, cursor) = (stream.node, stream.device, self.cursor(stream));
         if cursor.flags & O_ACCMODE == 1 {
@@ -252,7 +259,14 @@ impl Files {
     }
 
     /// `FS.write` at the stream's position, or at the end of a file opened for appending.
-    pub(crate) fn write(&mut self, fd: i32, memory: &mut [u8], at: u64, len: u64, clock: &mut Clock) -> Result<u64, Fail> {
+    pub(crate) fn write(
+        &mut self,
+        fd: i32,
+        memory: &mut [u8],
+        at: u64,
+        len: u64,
+        clock: &mut Clock,
+    ) -> Result<u64, Fail> {
         let stream = self.stream(fd)?;
         let (inode, device, flags) = (stream.node, stream.device, self.cursor(stream).flags);
         if flags & O_ACCMODE == 0 {

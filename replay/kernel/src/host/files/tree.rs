@@ -108,10 +108,11 @@ impl Files {
         let Some(node) = self.nodes.get(&inode) else { return };
         let key = (node.parent, node.name.clone());
         let named = self.names.get(&key).is_some_and(|chain| chain.contains(&inode));
-        if !named && !open {
-            if let Some(Node { body: Body::File(data), .. }) = self.nodes.remove(&inode) {
-                self.bytes -= data.len() as u64;
-            }
+        if !named
+            && !open
+            && let Some(Node { body: Body::File(data), .. }) = self.nodes.remove(&inode)
+        {
+            self.bytes -= data.len() as u64;
         }
     }
 
@@ -142,11 +143,7 @@ impl Files {
     }
 
     /// `FS.lookupPath`: the resolved path and what it leads to.
-    pub(super) fn lookup(
-        &self,
-        text: &str,
-        last: Last,
-    ) -> Result<(String, Found), Errno> {
+    pub(super) fn lookup(&self, text: &str, last: Last) -> Result<(String, Found), Errno> {
         self.lookup_at(text, last, 0)
     }
 
@@ -201,12 +198,7 @@ impl Files {
     }
 
     /// `FS.mknod` for files and directories.
-    pub(super) fn make(
-        &mut self,
-        text: &str,
-        mode: u32,
-        clock: &mut Clock,
-    ) -> Result<u32, Fail> {
+    pub(super) fn make(&mut self, text: &str, mode: u32, clock: &mut Clock) -> Result<u32, Fail> {
         let parent = self.lookup(text, Last::Parent)?.1;
         let name = path::basename(text);
         if name.is_empty() || name == "." || name == ".." {
@@ -248,12 +240,7 @@ impl Files {
     }
 
     /// `FS.unlink` and `FS.rmdir`; the caller collects the node that it returns.
-    pub(super) fn remove(
-        &mut self,
-        text: &str,
-        directory: bool,
-        clock: &mut Clock,
-    ) -> Result<u32, Errno> {
+    pub(super) fn remove(&mut self, text: &str, directory: bool, clock: &mut Clock) -> Result<u32, Errno> {
         let Found::Node(parent) = self.lookup(text, Last::Parent)?.1 else {
             return Err(Errno::ENOENT);
         };
@@ -279,12 +266,7 @@ impl Files {
     }
 
     /// `FS.rename`.
-    pub(crate) fn rename(
-        &mut self,
-        old: &str,
-        new: &str,
-        clock: &mut Clock,
-    ) -> Result<(), Errno> {
+    pub(crate) fn rename(&mut self, old: &str, new: &str, clock: &mut Clock) -> Result<(), Errno> {
         let (old_name, new_name) = (path::basename(old), path::basename(new));
         let old_parent = self.lookup(old, Last::Parent)?.1;
         let new_parent = self.lookup(new, Last::Parent)?.1;
