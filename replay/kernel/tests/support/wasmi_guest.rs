@@ -17,7 +17,7 @@ const CALL_DEPTH_MAX: usize = 20_000;
 
 /// A module that cannot be run.
 #[derive(Debug)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// wasmi refuses it.
     Engine(Error),
     /// No host call serves this import.
@@ -70,14 +70,14 @@ struct Data {
 }
 
 /// An instantiated module.
-pub struct WasmiGuest {
+pub(crate) struct WasmiGuest {
     store: Store<Data>,
     parts: Parts,
 }
 
 impl WasmiGuest {
     /// Instantiates a module.
-    pub fn new(wasm: &[u8], host: HostState) -> Result<Self, LoadError> {
+    pub(crate) fn new(wasm: &[u8], host: HostState) -> Result<Self, LoadError> {
         let format = host.format();
         let mut config = Config::default();
         config.set_max_recursion_depth(CALL_DEPTH_MAX).set_max_stack_height(64 << 20);
@@ -98,7 +98,7 @@ impl WasmiGuest {
     }
 
     /// The guest as host calls and the driver see it.
-    pub fn guest(&mut self) -> impl Guest {
+    pub(crate) fn guest(&mut self) -> impl Guest {
         View { parts: self.parts, context: self.store.as_context_mut() }
     }
 }
