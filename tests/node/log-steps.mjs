@@ -21,7 +21,7 @@ function addressOf (owner) {
   return '0x' + [...hex].map((digit, i) => (parseInt(sum[i], 16) >= 8 ? digit.toUpperCase() : digit)).join('')
 }
 
-/** The SU serves bytes that are not UTF-8 as null (anchors, process data) or with replacement characters (message data). */
+/** The SU serves bytes that are not UTF-8 as null (anchors, process data) or with replacement characters (message data); an absent anchor is null too. */
 const utf8OrNull = (bytes) => (Buffer.from(bytes.toString('utf8')).equals(bytes) ? bytes.toString('utf8') : null)
 
 function toMessage (assignment, item, isProcess) {
@@ -34,7 +34,7 @@ function toMessage (assignment, item, isProcess) {
     Data: isProcess ? utf8OrNull(item.rawData) : item.rawData.toString('utf8'),
     Owner: owner,
     Target: find(assignment.tags, 'Process'),
-    Anchor: utf8OrNull(item.rawAnchor),
+    Anchor: utf8OrNull(item.rawAnchor) || null,
     From: from || owner,
     ...(from ? { 'Forwarded-By': owner } : {}),
     Tags: tags.filter(({ name }) => name !== 'From' && name !== 'Owner'),

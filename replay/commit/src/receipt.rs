@@ -39,6 +39,10 @@ outcomes! {
     ModuleError = 1,
     /// The guest's answer could not be understood.
     MalformedAnswer = 2,
+    /// The guest answered that an allocation failed; memory is as before the step.
+    AllocationFailure = 3,
+    /// The guest answered without `ok`; memory is as before the step.
+    Refused = 4,
     /// Trap: `unreachable`.
     Unreachable = 16,
     /// Trap: memory access out of bounds.
@@ -76,6 +80,18 @@ outcomes! {
 }
 
 impl Outcome {
+    /// Its name in text: lower case, words joined by hyphens.
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
+    }
+
     /// The code in a receipt.
     pub fn code(self) -> u8 {
         self as u8

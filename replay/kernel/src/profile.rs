@@ -61,13 +61,8 @@ impl Profile {
             ("json.values-max", VALUES_MAX.to_string()),
             ("stack.limit-units", STACK_LIMIT.to_string()),
         ];
-        let rules = RULES
-            .iter()
-            .chain(FAULTS)
-            .map(|(name, rule)| (*name, (*rule).to_owned()));
-        Self {
-            rules: rules.chain(limits).collect(),
-        }
+        let rules = RULES.iter().chain(FAULTS).map(|(name, rule)| (*name, (*rule).to_owned()));
+        Self { rules: rules.chain(limits).collect() }
     }
 
     /// The canonical text: a line `name = rule` for each rule, in order of the names.
@@ -102,126 +97,66 @@ const RULES: &[(&str, &str)] = &[
     ("clock.zone", "UTC"),
     ("entropy.math-random", "0.5"),
     ("entropy.system", "none"),
-    (
-        "environment.glue-1-2-3",
-        "emscripten's defaults with _=./this.program",
-    ),
+    ("environment.glue-1-2-3", "emscripten's defaults with _=./this.program"),
     ("environment.glue-4-wasm64", "empty"),
-    (
-        "files.tree",
-        "emscripten's MEMFS as the glue boots it, part of the state",
-    ),
+    ("files.tree", "emscripten's MEMFS as the glue boots it, part of the state"),
     ("float.nan", "one quiet NaN, payload 0, sign set"),
-    (
-        "gas.table",
-        "@permaweb/wasm-metering 0.2.2; refilled before each message",
-    ),
+    ("gas.table", "@permaweb/wasm-metering 0.2.2; refilled before each message"),
     (
         "heap.ceiling-bytes",
         "formats 1 and 2: 524288000; formats 3 and 4: 4294901760; wasm64: 17179869184, of which 4294901760 can be had",
     ),
-    (
-        "heap.growth",
-        "emscripten: 20 % more than now, cut by 1, 2, 4; at most 96 MiB more than asked; 64 KiB pages",
-    ),
+    ("heap.growth", "emscripten: 20 % more than now, cut by 1, 2, 4; at most 96 MiB more than asked; 64 KiB pages"),
     (
         "message.fields",
         "Id Signature Data Owner Target Anchor From Forwarded-By Tags Epoch Nonce Timestamp Block-Height Hash-Chain Cron Read-Only",
     ),
-    (
-        "message.anchor",
-        "text, or null if absent or no UTF-8; base64url for assigned items",
-    ),
-    (
-        "message.data",
-        "UTF-8 with replacement; null for a process assigned nonce 0 whose data is no UTF-8",
-    ),
+    ("message.anchor", "text, or null if absent or no UTF-8; base64url for assigned items"),
+    ("message.data", "UTF-8 with replacement; null for a process assigned nonce 0 whose data is no UTF-8"),
     (
         "message.from",
         "first From-Process tag unless empty, else the owner; Forwarded-By the owner if there is such a tag",
     ),
     ("message.integers", "parseInt of the first tag"),
-    (
-        "message.owner",
-        "EIP-55 for 65-byte keys, else base64url of SHA-256 of the key",
-    ),
+    ("message.owner", "EIP-55 for 65-byte keys, else base64url of SHA-256 of the key"),
     ("message.tags-removed", "From Owner"),
-    (
-        "message.process-of-old",
-        "first, if the log does not begin with an item whose one Type tag is Process",
-    ),
-    (
-        "result.fields",
-        "Messages Assignments Spawns Output GasUsed Error",
-    ),
+    ("message.process-of-old", "first, if the log does not begin with an item whose one Type tag is Process"),
+    ("result.fields", "Messages Assignments Spawns Output GasUsed Error"),
     ("result.error-object", "{}"),
     ("result.gas-used", "with every answer whose ok is truthy"),
-    (
-        "result.output",
-        "numbers become strings; absent or null becomes an empty string",
-    ),
+    ("result.output", "numbers become strings; absent or null becomes an empty string"),
     (
         "rollback.when",
         "no answer; ok not truthy; Error truthy; Output or Output.data.output ends with: not enough memory for buffer allocation",
     ),
-    (
-        "weavedrive",
-        "every open unwinds and rewinds through asyncify and answers null",
-    ),
+    ("weavedrive", "every open unwinds and rewinds through asyncify and answers null"),
 ];
 
 /// Where the reference loses something, depends on its host or cannot go on, and what is done here instead. The numbers are those
 /// of the ledger in `DETERMINISM.md`.
 const FAULTS: &[(&str, &str)] = &[
-    (
-        "fault.01-duplicate-result",
-        "an empty result on unchanged state, instead of the preceding message's result",
-    ),
-    (
-        "fault.04-bound",
-        "evaluation is bounded by nonce, not by timestamp",
-    ),
-    (
-        "fault.12-single-exclude",
-        "works like several, instead of failing for ever",
-    ),
-    (
-        "fault.13-assigned-item",
-        "comes with the log, instead of from a gateway; its data is text as before",
-    ),
+    ("fault.01-duplicate-result", "an empty result on unchanged state, instead of the preceding message's result"),
+    ("fault.04-bound", "evaluation is bounded by nonce, not by timestamp"),
+    ("fault.12-single-exclude", "works like several, instead of failing for ever"),
+    ("fault.13-assigned-item", "comes with the log, instead of from a gateway; its data is text as before"),
     (
         "fault.14-odd-pushed-message",
         "odd targets and long tag sections are hashed as they are, instead of failing for ever",
     ),
-    (
-        "fault.17-cron",
-        "no cron messages: a state is a function of its log",
-    ),
+    ("fault.17-cron", "no cron messages: a state is a function of its log"),
     (
         "fault.20-duplicates",
         "known from the whole log before the message, whatever the outcomes were, instead of from one unit's own evaluations",
     ),
-    (
-        "fault.21-clock",
-        "part of the state, instead of one counter for a whole Node process",
-    ),
+    ("fault.21-clock", "part of the state, instead of one counter for a whole Node process"),
     (
         "fault.22-snapshot",
         "memory, its size, globals, tables, clock, files and asyncify state are all kept and all rolled back",
     ),
-    (
-        "fault.23-memory-limit",
-        "Memory-Limit of the process, else of the module, bounds growth",
-    ),
-    (
-        "fault.23-stack",
-        "frames are counted, instead of left to the native stack",
-    ),
+    ("fault.23-memory-limit", "Memory-Limit of the process, else of the module, bounds growth"),
+    ("fault.23-stack", "frames are counted, instead of left to the native stack"),
     ("fault.25-reset-memory", "no Reset-Memory"),
-    (
-        "fault.51-outbox-not-an-array",
-        "served as an empty array, instead of as status 500",
-    ),
+    ("fault.51-outbox-not-an-array", "served as an empty array, instead of as status 500"),
     (
         "fault.52-blind-duplicate-key",
         "kept: bytes 512 to 529 behind the owner of a pushed message may differ between duplicates",
@@ -238,16 +173,8 @@ mod tests {
         let text = profile.text();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.is_sorted());
-        assert_eq!(
-            lines.len(),
-            RULES.len() + FAULTS.len() + 7,
-            "every name occurs once"
-        );
-        assert!(
-            lines
-                .iter()
-                .all(|line| line.is_ascii() && line.matches(" = ").count() == 1)
-        );
+        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 7, "every name occurs once");
+        assert!(lines.iter().all(|line| line.is_ascii() && line.matches(" = ").count() == 1));
         assert!(text.contains("clock.start-ms = 10000\n"));
         assert_eq!(profile.name(), "ao-loader-0.0.49");
     }
@@ -258,10 +185,7 @@ mod tests {
         let mut other = profile.clone();
         other.rules.insert("clock.start-ms", "10001".to_owned());
         assert_ne!(profile.id(), other.id());
-        assert_ne!(
-            profile.id().0,
-            *blake3::hash(profile.text().as_bytes()).as_bytes()
-        );
+        assert_ne!(profile.id().0, *blake3::hash(profile.text().as_bytes()).as_bytes());
         assert_eq!(profile.id().to_string().len(), 64);
     }
 }

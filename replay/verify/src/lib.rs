@@ -1,1 +1,25 @@
-//! Run, verify, inspect, prove: the library and the replay binary.
+//! Run, verify, pack: the library behind the `replay` command.
+//!
+//! A [`Source`] is a log; [`run()`] evaluates it and shows every step to an observer; [`verify()`] compares with recorded
+//! receipts; [`pack()`] records them. [`Session`] is one process for those who bring their own entries.
+//!
+//! Not here: networks, clocks, async runtimes.
+//! Invariant: the same inputs give the same receipts, whatever the options that are not part of them.
+
+mod checkpoint;
+mod error;
+mod limits;
+mod pack;
+mod run;
+mod session;
+mod source;
+mod verify;
+
+pub use checkpoint::{resume, save};
+pub use error::ReplayError;
+pub use limits::{COMPUTE_MAX, LimitError, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, process_limits};
+pub use pack::{Contents, pack};
+pub use run::{Observed, Observer, Options, Report, run};
+pub use session::{Commitment, Session, Setup, StepReport};
+pub use source::{LoggedStep, SavedState, Source, SourceError};
+pub use verify::{Divergence, Verdict, verify};

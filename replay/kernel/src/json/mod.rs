@@ -83,11 +83,7 @@ impl<'a> Object<'a> {
     /// Orders members given as they were written: a repeated name keeps its first place and its last value, then
     /// array indices come first, ascending.
     fn from_written(members: Vec<(Text<'a>, Value<'a>)>) -> Self {
-        let mut members = if members.len() <= LINEAR_MEMBERS_MAX {
-            merge_few(members)
-        } else {
-            merge_many(members)
-        };
+        let mut members = if members.len() <= LINEAR_MEMBERS_MAX { merge_few(members) } else { merge_many(members) };
         if members.iter().any(|(name, _)| name.array_index().is_some()) {
             // Stable: names that are no index keep the order in which they were written.
             members.sort_by_key(|(name, _)| name.array_index().map_or((1, 0), |index| (0, index)));
@@ -97,9 +93,7 @@ impl<'a> Object<'a> {
 
     /// The value of a property.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.iter()
-            .find(|(key, _)| key.as_wtf8() == name.as_bytes())
-            .map(|(_, value)| value)
+        self.iter().find(|(key, _)| key.as_wtf8() == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// The properties in enumeration order.

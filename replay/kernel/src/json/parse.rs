@@ -11,11 +11,7 @@ use super::{DEPTH_MAX, JsonError, Object, Text, VALUES_MAX, Value};
 /// # Errors
 /// The first place at which the text is no JSON or is nested deeper than [`DEPTH_MAX`].
 pub fn parse(text: &str) -> Result<Value<'_>, JsonError> {
-    let mut reader = Reader {
-        text,
-        at: 0,
-        values: 0,
-    };
+    let mut reader = Reader { text, at: 0, values: 0 };
     let value = reader.document()?;
     reader.skip_space();
     match reader.peek() {
@@ -97,11 +93,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds a value to its container: `Ok` if that ends here, else `Err` with the reader in front of the next value.
-    fn add(
-        &mut self,
-        container: Open<'a>,
-        value: Value<'a>,
-    ) -> Result<Result<Value<'a>, Open<'a>>, JsonError> {
+    fn add(&mut self, container: Open<'a>, value: Value<'a>) -> Result<Result<Value<'a>, Open<'a>>, JsonError> {
         self.skip_space();
         let next = self.peek();
         match container {
@@ -195,9 +187,7 @@ impl<'a> Reader<'a> {
         }
         let literal = &self.text[start..self.at];
         // Correctly rounded, as V8 does it; overflow gives infinity in both.
-        Ok(literal
-            .parse()
-            .expect("the JSON number grammar is part of Rust's"))
+        Ok(literal.parse().expect("the JSON number grammar is part of Rust's"))
     }
 
     /// One digit or more.

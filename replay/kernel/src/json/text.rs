@@ -34,9 +34,7 @@ impl<'a> Text<'a> {
         if !canonical || !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let index = digits
-            .iter()
-            .fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        let index = digits.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
         u32::try_from(index).ok().filter(|index| *index < u32::MAX)
     }
 }
@@ -55,11 +53,7 @@ pub(super) fn push_unit(bytes: &mut Vec<u8>, unit: u16) {
     }
     match char::from_u32(u32::from(unit)) {
         Some(scalar) => bytes.extend_from_slice(scalar.encode_utf8(&mut [0; 4]).as_bytes()),
-        None => bytes.extend_from_slice(&[
-            0xED,
-            0x80 | (unit >> 6 & 0x3F) as u8,
-            0x80 | (unit & 0x3F) as u8,
-        ]),
+        None => bytes.extend_from_slice(&[0xED, 0x80 | (unit >> 6 & 0x3F) as u8, 0x80 | (unit & 0x3F) as u8]),
     }
 }
 
@@ -67,12 +61,8 @@ pub(super) fn push_unit(bytes: &mut Vec<u8>, unit: u16) {
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     const LANES: usize = 32;
     // Arithmetic instead of branches, so that the compiler checks a whole block in a few vector instructions.
-    let special = |byte: u8| {
-        u8::from(byte < 0x20)
-            | u8::from(byte == b'"')
-            | u8::from(byte == b'\\')
-            | u8::from(byte == 0xED)
-    };
+    let special =
+        |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte == 0xED);
     let is_plain = |block: &&[u8]| block.iter().fold(0, |any, byte| any | special(*byte)) == 0;
     let plain = bytes.chunks_exact(LANES).take_while(is_plain).count() * LANES;
     let rest = bytes[plain..].iter();

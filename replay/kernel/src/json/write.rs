@@ -64,10 +64,7 @@ fn write_text(text: &Text<'_>, out: &mut Vec<u8>) {
         rest = match *rest {
             [] => break,
             [0xED, second @ 0xA0..=0xBF, third, ref rest @ ..] => {
-                write_unit(
-                    0xD000 | u16::from(second & 0x3F) << 6 | u16::from(third & 0x3F),
-                    out,
-                );
+                write_unit(0xD000 | u16::from(second & 0x3F) << 6 | u16::from(third & 0x3F), out);
                 rest
             }
             // U+D000 to U+D7FF begin with the byte of surrogates and are ordinary characters.

@@ -88,11 +88,7 @@ impl From<&ao_log::Assignment> for Assignment<'static> {
             timestamp: assignment.timestamp.0 as f64,
             block_height: assignment.block_height.0 as f64,
             hash_chain: Some(assignment.hash_chain.to_string().into()),
-            excluded: assignment
-                .exclude
-                .iter()
-                .map(|part| Cow::Borrowed(part.as_str()))
-                .collect(),
+            excluded: assignment.exclude.iter().map(|part| Cow::Borrowed(part.as_str())).collect(),
         }
     }
 }
@@ -113,13 +109,8 @@ impl<'a> FromIterator<Cow<'a, str>> for Excluded {
     }
 }
 
-fn values<'t, 'a>(
-    tags: &'t [Tag<'a>],
-    name: &'static str,
-) -> impl Iterator<Item = Cow<'a, str>> + use<'t, 'a> {
-    tags.iter()
-        .filter(move |tag| tag.name == name.as_bytes())
-        .map(Tag::value_str)
+fn values<'t, 'a>(tags: &'t [Tag<'a>], name: &'static str) -> impl Iterator<Item = Cow<'a, str>> + use<'t, 'a> {
+    tags.iter().filter(move |tag| tag.name == name.as_bytes()).map(Tag::value_str)
 }
 
 /// A tag that is text: repeated it would be an array, which the reference's schema refuses.
@@ -133,9 +124,7 @@ fn text<'a>(tags: &[Tag<'a>], name: &'static str) -> Result<Option<Cow<'a, str>>
 
 /// A tag that is a number: repeated it would be an array, whose text begins with its first value.
 fn integer(tags: &[Tag<'_>], name: &'static str) -> Result<f64, MessageError> {
-    let value = values(tags, name)
-        .next()
-        .ok_or(MessageError::MissingTag { name })?;
+    let value = values(tags, name).next().ok_or(MessageError::MissingTag { name })?;
     parse_int(&value).ok_or(MessageError::NotAnInteger { name })
 }
 
@@ -150,9 +139,7 @@ fn parse_int(text: &str) -> Option<f64> {
         Some(rest) => (16, rest),
         None => (10, text),
     };
-    let length = text
-        .find(|digit: char| !digit.is_digit(radix))
-        .unwrap_or(text.len());
+    let length = text.find(|digit: char| !digit.is_digit(radix)).unwrap_or(text.len());
     let digits = &text[..length];
     let magnitude: f64 = match (digits, radix) {
         ("", _) => return None,

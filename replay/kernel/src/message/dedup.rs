@@ -32,9 +32,7 @@ impl Message<'_> {
         match self {
             Self::ProcessOfOld { .. } => None,
             Self::Assigned(item, _) => Some(Key::Id(item.id)),
-            Self::Scheduled(item, assignment) => {
-                Some(item.pushed_key(&assignment.process, item.data))
-            }
+            Self::Scheduled(item, assignment) => Some(item.pushed_key(&assignment.process, item.data)),
             Self::Process(item, assignment) => {
                 let data = std::str::from_utf8(item.data).map_or(&[][..], str::as_bytes);
                 Some(item.pushed_key(&assignment.process, data))
@@ -71,10 +69,7 @@ impl Item<'_> {
         let (anchor, rest) = optional_32(rest);
         let (_count, rest) = split_within(rest, 8);
         let (length, rest) = split_within(rest, 8);
-        let length = length
-            .iter()
-            .rev()
-            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let length = length.iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         let (tags, data) = split_within(rest, usize::try_from(length).unwrap_or(usize::MAX));
         deep_hash_list(&[b"dataitem", b"1", b"1", owner, target, anchor, tags, data])
     }
@@ -84,20 +79,13 @@ impl Item<'_> {
         let mut out = Vec::with_capacity(data.len() + 1024);
         // What is no id cannot be a target; the reference fails on it for ever, here it stands for itself.
         let target = b64u::decode(target).unwrap_or_else(|_| target.as_bytes().to_vec());
-        for part in [
-            &target[..],
-            self.anchor_text().unwrap_or_default().as_bytes(),
-        ] {
+        for part in [&target[..], self.anchor_text().unwrap_or_default().as_bytes()] {
             out.push(u8::from(!part.is_empty()));
             out.extend_from_slice(part);
         }
         out.extend_from_slice(&(self.tags.len() as u64).to_le_bytes());
         // The reference fails for ever on tags of more than 4096 bytes; here they are as good as others.
-        let texts: Vec<_> = self
-            .tags
-            .iter()
-            .map(|tag| (tag.name_str(), tag.value_str()))
-            .collect();
+        let texts: Vec<_> = self.tags.iter().map(|tag| (tag.name_str(), tag.value_str())).collect();
         let tags = encode_tags(texts.iter().map(|(name, value)| Tag::new(name, value)));
         out.extend_from_slice(&(tags.len() as u64).to_le_bytes());
         out.extend_from_slice(&tags);
@@ -140,8 +128,6 @@ impl Seen {
 
 impl FromIterator<Key> for Seen {
     fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
-        Self {
-            keys: keys.into_iter().collect(),
-        }
+        Self { keys: keys.into_iter().collect() }
     }
 }

@@ -53,11 +53,7 @@ pub struct Shown<'a> {
 impl<'a> Shown<'a> {
     /// Works out address and tags.
     pub fn new(item: DataItem<'a>) -> Self {
-        Self {
-            owner: item.owner_address(),
-            tags: item.tags().collect(),
-            item,
-        }
+        Self { owner: item.owner_address(), tags: item.tags().collect(), item }
     }
 
     /// The parts a message shows.
@@ -99,20 +95,8 @@ pub enum Message<'a> {
 /// It does if there is no first message, or that does not carry exactly one `Type` tag, of value `Process`. The tags of an assigned
 /// item are not known to the reference at that point: give `None`.
 pub fn needs_process_of_old(first: Option<&[Tag<'_>]>) -> bool {
-    let mut types = first
-        .unwrap_or_default()
-        .iter()
-        .filter(|tag| tag.name == b"Type");
-    !matches!(
-        (types.next(), types.next()),
-        (
-            Some(Tag {
-                value: b"Process",
-                ..
-            }),
-            None
-        )
-    )
+    let mut types = first.unwrap_or_default().iter().filter(|tag| tag.name == b"Type");
+    !matches!((types.next(), types.next()), (Some(Tag { value: b"Process", .. }), None))
 }
 
 impl<'a> Message<'a> {
@@ -165,12 +149,7 @@ impl<'a> Message<'a> {
             field(out, ",\"Forwarded-By\":", item.owner);
         }
         out.extend_from_slice(b",\"Tags\":");
-        write_tags(
-            shown
-                .iter()
-                .filter(|tag| !matches!(tag.name, b"From" | b"Owner")),
-            out,
-        );
+        write_tags(shown.iter().filter(|tag| !matches!(tag.name, b"From" | b"Owner")), out);
         self.write_assignment(out);
         out.extend_from_slice(b",\"Cron\":false,\"Read-Only\":false}");
     }
@@ -222,9 +201,7 @@ impl<'a> Message<'a> {
 
     fn write_assignment(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Scheduled(_, assignment)
-            | Self::Assigned(_, assignment)
-            | Self::Process(_, assignment) => {
+            Self::Scheduled(_, assignment) | Self::Assigned(_, assignment) | Self::Process(_, assignment) => {
                 number(out, ",\"Epoch\":", assignment.epoch);
                 number(out, ",\"Nonce\":", assignment.nonce);
                 number(out, ",\"Timestamp\":", assignment.timestamp);
@@ -233,11 +210,7 @@ impl<'a> Message<'a> {
                     field(out, ",\"Hash-Chain\":", hash_chain);
                 }
             }
-            Self::ProcessOfOld {
-                timestamp_ms,
-                block_height,
-                ..
-            } => {
+            Self::ProcessOfOld { timestamp_ms, block_height, .. } => {
                 number(out, ",\"Timestamp\":", *timestamp_ms as f64);
                 number(out, ",\"Block-Height\":", *block_height as f64);
             }
@@ -248,9 +221,7 @@ impl<'a> Message<'a> {
 impl<'a> Item<'a> {
     /// The anchor as a scheduler shows it: its text, or nothing if it is absent or no UTF-8.
     fn anchor_text(&self) -> Option<&'a str> {
-        std::str::from_utf8(self.anchor)
-            .ok()
-            .filter(|text| !text.is_empty())
+        std::str::from_utf8(self.anchor).ok().filter(|text| !text.is_empty())
     }
 }
 
@@ -282,15 +253,7 @@ pub fn write_env(process: Party<'_>, module: Party<'_>, out: &mut Vec<u8>) {
 fn write_tags<'t>(tags: impl Iterator<Item = &'t Tag<'t>>, out: &mut Vec<u8>) {
     out.push(b'[');
     for (position, tag) in tags.enumerate() {
-        field(
-            out,
-            if position == 0 {
-                "{\"name\":"
-            } else {
-                ",{\"name\":"
-            },
-            &tag.name_str(),
-        );
+        field(out, if position == 0 { "{\"name\":" } else { ",{\"name\":" }, &tag.name_str());
         field(out, ",\"value\":", &tag.value_str());
         out.push(b'}');
     }

@@ -3,9 +3,7 @@
 use ao_wire::{DataItem, Id, ItemBuilder, Signer, Tag, b64u};
 
 use super::dedup::{Key, Seen};
-use super::{
-    Assignment, Item, Message, MessageError, Party, Shown, needs_process_of_old, write_env,
-};
+use super::{Assignment, Item, Message, MessageError, Party, Shown, needs_process_of_old, write_env};
 use crate::json::{Value, parse};
 
 /// Addresses of the two keys that the vectors use, by the length of the key in hex.
@@ -57,16 +55,11 @@ impl Parts {
 
 fn unhex(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("hex") as u8;
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
+    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
 fn string(value: &Value<'_>) -> String {
-    let Value::String(text) = value else {
-        panic!("not a string: {value:?}")
-    };
+    let Value::String(text) = value else { panic!("not a string: {value:?}") };
     String::from_utf8(text.as_wtf8().to_vec()).expect("vectors hold no lone surrogates")
 }
 
@@ -75,9 +68,7 @@ fn text(value: &Value<'_>, name: &str) -> String {
 }
 
 fn tags(holder: &Value<'_>) -> Vec<(String, String)> {
-    let Some(Value::Array(tags)) = holder.get("tags") else {
-        panic!("tags is an array")
-    };
+    let Some(Value::Array(tags)) = holder.get("tags") else { panic!("tags is an array") };
     let pair = |tag: &Value<'_>| match tag {
         Value::Array(pair) => (string(&pair[0]), string(&pair[1])),
         _ => panic!("tags are pairs"),
@@ -86,9 +77,7 @@ fn tags(holder: &Value<'_>) -> Vec<(String, String)> {
 }
 
 fn borrow(tags: &[(String, String)]) -> Vec<Tag<'_>> {
-    tags.iter()
-        .map(|(name, value)| Tag::new(name, value))
-        .collect()
+    tags.iter().map(|(name, value)| Tag::new(name, value)).collect()
 }
 
 const VECTORS: &str = include_str!("../../../../fixtures/vectors/cu/messages.json");
@@ -96,9 +85,7 @@ const VECTORS: &str = include_str!("../../../../fixtures/vectors/cu/messages.jso
 /// Runs `check` on every case of the vectors with the message, or why there is none.
 fn for_each_case(check: impl Fn(&Value<'_>, Result<Message<'_>, MessageError>)) -> usize {
     let vectors = parse(VECTORS).expect("vectors are JSON");
-    let Some(Value::Array(cases)) = vectors.get("cases") else {
-        panic!("cases is an array")
-    };
+    let Some(Value::Array(cases)) = vectors.get("cases") else { panic!("cases is an array") };
     for case in cases {
         let parts = Parts::read(case.get("item").expect("every case has an item"));
         let item_tags = borrow(&parts.tags);
@@ -109,11 +96,7 @@ fn for_each_case(check: impl Fn(&Value<'_>, Result<Message<'_>, MessageError>)) 
             "item" => assignment().map(|assignment| Message::Scheduled(item, assignment)),
             "assigned" => assignment().map(|assignment| Message::Assigned(item, assignment)),
             "process" => assignment().map(|assignment| Message::Process(item, assignment)),
-            "synthetic" => Ok(Message::ProcessOfOld {
-                item,
-                timestamp_ms: 1_650_000_000_000,
-                block_height: 900_000,
-            }),
+            "synthetic" => Ok(Message::ProcessOfOld { item, timestamp_ms: 1_650_000_000_000, block_height: 900_000 }),
             other => panic!("unknown source {other}"),
         };
         check(case, message);
@@ -123,28 +106,21 @@ fn for_each_case(check: impl Fn(&Value<'_>, Result<Message<'_>, MessageError>)) 
 
 #[test]
 fn messages_are_those_the_reference_unit_shows_its_modules() {
-    let cases = for_each_case(
-        |case, message| match (text(case, "name").as_str(), message) {
-            ("not a number", message) => assert_eq!(
-                message.err(),
-                Some(MessageError::NotAnInteger { name: "Epoch" })
-            ),
-            (name, message) => {
-                let mut out = Vec::new();
-                message
-                    .unwrap_or_else(|error| panic!("{name}: {error}"))
-                    .write(&mut out);
-                let out = String::from_utf8(out).expect("messages are UTF-8");
-                match case.get("message") {
-                    Some(Value::Null) => {
-                        assert_eq!(name, "assigned with one exclusion");
-                        assert!(!out.contains("\"Data\":"));
-                    }
-                    _ => assert_eq!(out, text(case, "message"), "{name}"),
+    let cases = for_each_case(|case, message| match (text(case, "name").as_str(), message) {
+        ("not a number", message) => assert_eq!(message.err(), Some(MessageError::NotAnInteger { name: "Epoch" })),
+        (name, message) => {
+            let mut out = Vec::new();
+            message.unwrap_or_else(|error| panic!("{name}: {error}")).write(&mut out);
+            let out = String::from_utf8(out).expect("messages are UTF-8");
+            match case.get("message") {
+                Some(Value::Null) => {
+                    assert_eq!(name, "assigned with one exclusion");
+                    assert!(!out.contains("\"Data\":"));
                 }
+                _ => assert_eq!(out, text(case, "message"), "{name}"),
             }
-        },
-    );
+        }
+    });
     assert_eq!(cases, 44);
 }
 
@@ -168,45 +144,24 @@ fn pushed_messages_are_known_by_the_reference_units_deep_hash() {
 #[test]
 fn the_environment_is_that_of_the_reference_unit() {
     let vectors = parse(VECTORS).expect("vectors are JSON");
-    let [process, module] =
-        ["process", "module"].map(|name| Parts::read(vectors.get(name).expect("both are there")));
+    let [process, module] = ["process", "module"].map(|name| Parts::read(vectors.get(name).expect("both are there")));
     let (process_tags, module_tags) = (borrow(&process.tags), borrow(&module.tags));
     let (process_id, module_id) = (b64u::encode(process.id.0), b64u::encode(module.id.0));
     let mut out = Vec::new();
     write_env(
-        Party {
-            id: &process_id,
-            owner: address(&process.owner),
-            tags: &process_tags,
-        },
-        Party {
-            id: &module_id,
-            owner: address(&module.owner),
-            tags: &module_tags,
-        },
+        Party { id: &process_id, owner: address(&process.owner), tags: &process_tags },
+        Party { id: &module_id, owner: address(&module.owner), tags: &module_tags },
         &mut out,
     );
-    assert_eq!(
-        String::from_utf8(out).expect("UTF-8"),
-        text(&vectors, "env")
-    );
+    assert_eq!(String::from_utf8(out).expect("UTF-8"), text(&vectors, "env"));
 }
 
 fn item<'a>(id: u8, tags: &'a [Tag<'a>], data: &'a [u8]) -> Item<'a> {
-    Item {
-        id: Id([id; 32]),
-        signature: b"s",
-        owner: "o",
-        target: b"",
-        anchor: b"",
-        tags,
-        data,
-    }
+    Item { id: Id([id; 32]), signature: b"s", owner: "o", target: b"", anchor: b"", tags, data }
 }
 
 fn assignment() -> Assignment<'static> {
-    let tags =
-        ["Epoch", "Nonce", "Timestamp", "Block-Height", "Process"].map(|name| Tag::new(name, "1"));
+    let tags = ["Epoch", "Nonce", "Timestamp", "Block-Height", "Process"].map(|name| Tag::new(name, "1"));
     Assignment::from_tags(&tags).expect("all tags are there")
 }
 
@@ -215,11 +170,7 @@ fn a_signed_item_shows_its_parts() {
     let builder = ItemBuilder {
         target: Some([7; 32]),
         anchor: Some([b'0'; 32]),
-        tags: vec![
-            Tag::new("A", "1"),
-            Tag::new("From", "x"),
-            Tag::new("A", "2"),
-        ],
+        tags: vec![Tag::new("A", "1"), Tag::new("From", "x"), Tag::new("A", "2")],
         data: b"hi",
     };
     let signer = Signer::ethereum(&[1; 32]).expect("a usable key");
@@ -242,18 +193,9 @@ fn a_signed_item_shows_its_parts() {
 fn an_entry_is_taken_for_what_the_scheduler_makes_of_it() {
     let (process, message) = (item(1, &[], b"p"), item(2, &[], b"m"));
     let of = |in_log, elsewhere| Message::of_entry(process, assignment(), in_log, elsewhere);
-    assert!(matches!(
-        of(Some(message), None),
-        Message::Scheduled(Item { data: b"m", .. }, _)
-    ));
-    assert!(matches!(
-        of(None, Some(message)),
-        Message::Assigned(Item { data: b"m", .. }, _)
-    ));
-    assert!(matches!(
-        of(None, Some(process)),
-        Message::Assigned(Item { data: b"p", .. }, _)
-    ));
+    assert!(matches!(of(Some(message), None), Message::Scheduled(Item { data: b"m", .. }, _)));
+    assert!(matches!(of(None, Some(message)), Message::Assigned(Item { data: b"m", .. }, _)));
+    assert!(matches!(of(None, Some(process)), Message::Assigned(Item { data: b"p", .. }, _)));
     assert!(matches!(of(Some(process), None), Message::Process(..)));
     assert!(matches!(of(None, None), Message::Process(..)));
 }
@@ -264,34 +206,16 @@ fn only_pushed_and_assigned_messages_are_duplicates() {
     let mut seen = Seen::default();
     let mut skips = |message: Message<'_>| seen.is_duplicate(&message);
     assert!(!skips(Message::Scheduled(item(1, &[], b"a"), assignment())));
-    assert!(
-        !skips(Message::Scheduled(item(1, &[], b"a"), assignment())),
-        "a user's message is never skipped"
-    );
-    assert!(
-        skips(Message::Assigned(item(1, &[], b"a"), assignment())),
-        "an assigned item was a message before"
-    );
-    assert!(!skips(Message::Assigned(
-        item(2, &pushed, b"a"),
-        assignment()
-    )));
-    assert!(
-        skips(Message::Assigned(item(2, &pushed, b"b"), assignment())),
-        "an assigned item is known by its id"
-    );
-    assert!(!skips(Message::Scheduled(
-        item(3, &pushed, b"a"),
-        assignment()
-    )));
+    assert!(!skips(Message::Scheduled(item(1, &[], b"a"), assignment())), "a user's message is never skipped");
+    assert!(skips(Message::Assigned(item(1, &[], b"a"), assignment())), "an assigned item was a message before");
+    assert!(!skips(Message::Assigned(item(2, &pushed, b"a"), assignment())));
+    assert!(skips(Message::Assigned(item(2, &pushed, b"b"), assignment())), "an assigned item is known by its id");
+    assert!(!skips(Message::Scheduled(item(3, &pushed, b"a"), assignment())));
     assert!(
         skips(Message::Scheduled(item(4, &pushed, b"a"), assignment())),
         "a pushed message is known by its content"
     );
-    assert!(!skips(Message::Scheduled(
-        item(4, &pushed, b"b"),
-        assignment()
-    )));
+    assert!(!skips(Message::Scheduled(item(4, &pushed, b"b"), assignment())));
     let rebuilt: Seen = seen.keys().copied().collect();
     assert_eq!(rebuilt, seen);
 }
@@ -301,30 +225,15 @@ fn the_process_comes_first_unless_the_log_begins_with_it() {
     assert!(needs_process_of_old(None));
     assert!(needs_process_of_old(Some(&[])));
     assert!(needs_process_of_old(Some(&[Tag::new("Type", "Message")])));
-    assert!(needs_process_of_old(Some(&[
-        Tag::new("Type", "Process"),
-        Tag::new("Type", "Process")
-    ])));
-    assert!(!needs_process_of_old(Some(&[
-        Tag::new("Type", "Process"),
-        Tag::new("type", "Message")
-    ])));
+    assert!(needs_process_of_old(Some(&[Tag::new("Type", "Process"), Tag::new("Type", "Process")])));
+    assert!(!needs_process_of_old(Some(&[Tag::new("Type", "Process"), Tag::new("type", "Message")])));
 }
 
 #[test]
 fn an_assignment_without_its_numbers_makes_no_message() {
     let with = |tags: &[Tag<'_>]| Assignment::from_tags(tags).err();
-    assert_eq!(
-        with(&[]),
-        Some(MessageError::MissingTag { name: "Process" })
-    );
+    assert_eq!(with(&[]), Some(MessageError::MissingTag { name: "Process" }));
     let twice = [Tag::new("Process", "1"), Tag::new("Process", "1")];
-    assert_eq!(
-        with(&twice),
-        Some(MessageError::RepeatedTag { name: "Process" })
-    );
-    assert_eq!(
-        with(&twice[..1]),
-        Some(MessageError::MissingTag { name: "Epoch" })
-    );
+    assert_eq!(with(&twice), Some(MessageError::RepeatedTag { name: "Process" }));
+    assert_eq!(with(&twice[..1]), Some(MessageError::MissingTag { name: "Epoch" }));
 }

@@ -70,10 +70,7 @@ impl Evaluated {
     ///
     /// The reference serves the result of whatever message came before, so that an outbox is pushed twice.
     pub fn duplicate() -> Self {
-        Self {
-            result_json: Fields::default().write(),
-            kind: OutcomeKind::Duplicate,
-        }
+        Self { result_json: Fields::default().write(), kind: OutcomeKind::Duplicate }
     }
 
     /// Whether the state before the step is kept.
@@ -95,11 +92,7 @@ pub fn merge(answer: Result<&str, GuestFailure>, gas_used: u64) -> Evaluated {
         Ok(answer) => answer,
         Err(failure) => return failed(failure),
     };
-    let answer = if answer.len() <= ANSWER_BYTES_MAX {
-        parse(answer).unwrap_or(Value::Null)
-    } else {
-        Value::Null
-    };
+    let answer = if answer.len() <= ANSWER_BYTES_MAX { parse(answer).unwrap_or(Value::Null) } else { Value::Null };
     if answer == Value::Null {
         // A SyntaxError, or the TypeError of destructuring `null`; any other value without `ok` merely lacks it.
         return threw(OutcomeKind::Malformed, Some(Thrown::Error));
@@ -134,10 +127,7 @@ fn answered(response: &Value<'_>, gas_used: u64) -> Evaluated {
         gas_used: Some(gas_used),
         error: error.map(Thrown::Value),
     };
-    Evaluated {
-        result_json: fields.write(),
-        kind,
-    }
+    Evaluated { result_json: fields.write(), kind }
 }
 
 /// Whether `Output`, or the `Output.data.output` of aos, is a string that ends with [`ALLOCATION_FAILURE`].
@@ -161,14 +151,7 @@ fn failed(failure: GuestFailure) -> Evaluated {
 }
 
 fn threw(kind: OutcomeKind, error: Option<Thrown<'_>>) -> Evaluated {
-    Evaluated {
-        result_json: Fields {
-            error,
-            ..Fields::default()
-        }
-        .write(),
-        kind,
-    }
+    Evaluated { result_json: Fields { error, ..Fields::default() }.write(), kind }
 }
 
 /// `undefined` and `null` are one to the reference's `pathOr`.
@@ -200,11 +183,9 @@ struct Fields<'v> {
 impl Fields<'_> {
     fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for (name, list) in [
-            ("{\"Messages\":", self.messages),
-            (",\"Assignments\":", self.assignments),
-            (",\"Spawns\":", self.spawns),
-        ] {
+        for (name, list) in
+            [("{\"Messages\":", self.messages), (",\"Assignments\":", self.assignments), (",\"Spawns\":", self.spawns)]
+        {
             out.extend_from_slice(name.as_bytes());
             match list {
                 Some(list @ Value::Array(_)) => write(list, &mut out),
@@ -218,14 +199,7 @@ impl Fields<'_> {
                 write_number(*number, &mut out);
                 out.push(b'"');
             }
-            Some(Value::Number(number)) => write_str(
-                if *number < 0.0 {
-                    "-Infinity"
-                } else {
-                    "Infinity"
-                },
-                &mut out,
-            ),
+            Some(Value::Number(number)) => write_str(if *number < 0.0 { "-Infinity" } else { "Infinity" }, &mut out),
             Some(output) => write(output, &mut out),
             None => write_str("", &mut out),
         }

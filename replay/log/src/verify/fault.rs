@@ -1,5 +1,7 @@
 //! What can be wrong with a log, and what is merely odd about it.
 
+use std::fmt;
+
 use ao_wire::{AssignmentId, Id, MessageId, ProcessId, VerifyError, WireError};
 use thiserror::Error;
 
@@ -214,4 +216,18 @@ pub enum LogNote {
         /// Where it was first.
         first: Nonce,
     },
+}
+
+impl fmt::Display for LogNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimestampBack { nonce, previous, found } => {
+                write!(f, "nonce {nonce}: the scheduler's clock went back from {previous} to {found}")
+            }
+            Self::ChainRestarted { nonce } => write!(f, "nonce {nonce}: the scheduler was restarted before it"),
+            Self::DuplicateMessage { nonce, id, first } => {
+                write!(f, "nonce {nonce}: message {id} was assigned at nonce {first} already")
+            }
+        }
+    }
 }

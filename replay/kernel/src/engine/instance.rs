@@ -1,0 +1,324 @@
+//! One instance of a compiled module: imports bound to the host calls, and `Guest` implemented for it.
+//!
+//! Not here: the meaning of any host call (`host`).
+//! Invariant: an `Interrupt` raised by a host call reaches the outermost caller unchanged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use wasmer::sys::vm::TrapCode;
+use wasmer::{
+    AsStoreMut, Extern, ExternType, Function, FunctionEnv, FunctionEnvMut, FunctionType, Global, Imports, RuntimeError,
+    Store, StoreMut, Table, Type, Value,
+};
+
+use super::Compiled;
+use super::linear::{GuestTunables, Linear};
+use crate::error::StartError;
+use crate::guest::{Guest, Interrupt, TrapKind, Val};
+use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
+use crate::profile::STACK_LIMIT;
+use crate::rewrite::{DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_GLOBAL_PREFIX, EXPORT_START, EXPORT_TABLE_PREFIX};
+
+/// What each call from the host into the guest takes from the stack counter, so that recursion through host calls ends
+/// as deterministically as any other, long before the host's own stack does.
+const HOST_CALL_COST: i32 = 1024;
+
+/// Native stack of each call into compiled code: 16 times what the counter admits, so that the counter runs out first.
+const NATIVE_STACK_BYTES: usize = 64 << 20;
+
+/// What host calls reach through the store.
+struct Env {
+    host: HostState,
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    linear: Linear,
+    functions: BTreeMap<String, Function>,
+    /// By guest index, without the call-depth counter.
+    globals: BTreeMap<u32, Global>,
+    tables: BTreeMap<u32, Table>,
+    depth: Global,
+    /// Entries of table 0 already looked up: each look-up makes a handle that lives as long as the store. Kept only
+    /// while no instruction of the module can change a table.
+    entries: Option<BTreeMap<u32, Function>>,
+}
+
+/// An instance with its store.
+pub(crate) struct Instance {
+    store: Store,
+    env: FunctionEnv<Env>,
+    linear: Linear,
+}
+
+/// The store as a `Guest`, inside and outside of host calls.
+struct Context<'a> {
+    store: StoreMut<'a>,
+    env: FunctionEnv<Env>,
+    linear: Linear,
+}
+
+/// An `Interrupt` on its way through compiled frames.
+#[derive(Debug)]
+struct Unwind(Interrupt);
+
+impl fmt::Display for Unwind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl std::error::Error for Unwind {}
+
+impl Instance {
+    /// Instantiates, without running anything of the guest.
+    pub(crate) fn new(
+        compiled: &Compiled,
+        format: ModuleFormat,
+        host: HostState,
+        pages_max: u32,
+        tables_fixed: bool,
+    ) -> Result<Self, StartError> {
+        let (tunables, slot) = GuestTunables::new(pages_max, NATIVE_STACK_BYTES);
+        let mut engine = compiled.engine.clone();
+        wasmer::sys::NativeEngineExt::set_tunables(&mut engine, tunables);
+        let mut store = Store::new(engine);
+        let env = FunctionEnv::new(&mut store, Env { host, parts: None });
+        let mut imports = Imports::new();
+        for import in compiled.module.imports() {
+            let ExternType::Function(ty) = import.ty() else {
+                return Err(StartError::Import { module: import.module().into(), name: import.name().into() });
+            };
+            let call = resolve(import.module(), import.name(), ty, format)
+                .ok_or_else(|| StartError::Import { module: import.module().into(), name: import.name().into() })?;
+            let function = host_function(&mut store, &env, ty, call);
+            imports.define(import.module(), import.name(), function);
+        }
+        let instance = wasmer::Instance::new(&mut store, &compiled.module, &imports)
+            .map_err(|error| StartError::Instantiate(Box::new(error)))?;
+        let linear =
+            slot.lock().expect("nothing panics while the slot is locked").take().ok_or(StartError::NoMemory)?;
+        let parts = Parts::new(&instance, linear.clone(), tables_fixed)?;
+        env.as_mut(&mut store).parts = Some(parts);
+        Ok(Self { store, env, linear })
+    }
+
+    /// Runs `f` with this instance as the guest.
+    pub(crate) fn with<T>(&mut self, f: impl FnOnce(&mut dyn Guest) -> T) -> T {
+        let linear = self.linear.clone();
+        let mut context = Context { store: self.store.as_store_mut(), env: self.env.clone(), linear };
+        context.set_call_depth(STACK_LIMIT as i32);
+        f(&mut context)
+    }
+
+    /// Runs the module's start function, if it has one, under the same guards as everything else.
+    pub(crate) fn start(&mut self) -> Result<(), Interrupt> {
+        self.with(
+            |guest| if guest.has_export(EXPORT_START) { guest.call(EXPORT_START, &[]).map(|_| ()) } else { Ok(()) },
+        )
+    }
+
+    pub(crate) fn linear(&mut self) -> &mut Linear {
+        &mut self.linear
+    }
+
+    pub(crate) fn host(&mut self) -> &mut HostState {
+        &mut self.env.as_mut(&mut self.store).host
+    }
+
+    /// The guest's mutable globals by index, as their bits.
+    pub(crate) fn globals(&mut self) -> Vec<(u32, Val)> {
+        let globals: Vec<_> = self.parts().globals.iter().map(|(i, g)| (*i, g.clone())).collect();
+        globals.into_iter().filter_map(|(i, global)| Some((i, from_value(&global.get(&mut self.store))?))).collect()
+    }
+
+    /// Sets what `globals` gave.
+    pub(crate) fn set_globals(&mut self, values: &[(u32, Val)]) {
+        for (index, value) in values {
+            let global = self.parts().globals[index].clone();
+            global.set(&mut self.store, to_value(*value)).expect("the value came from this mutable global");
+        }
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        self.env.as_mut(&mut self.store).parts.as_mut().expect("set when the instance was made")
+    }
+}
+
+impl Parts {
+    fn new(instance: &wasmer::Instance, linear: Linear, tables_fixed: bool) -> Result<Self, StartError> {
+        let (mut functions, mut globals, mut tables) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut depth = None;
+        let index = |name: &str, prefix| name.strip_prefix(prefix).and_then(|n: &str| n.parse::<u32>().ok());
+        for (name, export) in instance.exports.iter() {
+            match export {
+                Extern::Function(function) => {
+                    functions.insert(name.clone(), function.clone());
+                }
+                Extern::Global(global) if name == EXPORT_DEPTH => depth = Some(global.clone()),
+                Extern::Global(global) => {
+                    globals.extend(index(name, EXPORT_GLOBAL_PREFIX).map(|i| (i, global.clone())));
+                }
+                Extern::Table(table) => tables.extend(index(name, EXPORT_TABLE_PREFIX).map(|i| (i, table.clone()))),
+                _ => {}
+            }
+        }
+        let depth = depth.ok_or(StartError::NotInstrumented)?;
+        let entries = tables_fixed.then(BTreeMap::new);
+        Ok(Self { linear, functions, globals, tables, depth, entries })
+    }
+}
+
+fn resolve(module: &str, name: &str, ty: &FunctionType, format: ModuleFormat) -> Option<HostFn> {
+    let types = |types: &[Type]| types.iter().map(val_type).collect::<Option<Vec<_>>>();
+    host::resolve(module, name, &types(ty.params())?, &types(ty.results())?, format)
+}
+
+fn host_function(store: &mut Store, env: &FunctionEnv<Env>, ty: &FunctionType, call: HostFn) -> Function {
+    Function::new_with_env(store, env, ty, move |mut env: FunctionEnvMut<'_, Env>, args: &[Value]| {
+        let handle = env.as_ref();
+        let linear = env.data().parts.as_ref().expect("guests run after instantiation").linear.clone();
+        let mut context = Context { store: env.as_store_mut(), env: handle, linear };
+        let args: Vec<Val> = args.iter().filter_map(from_value).collect();
+        match call.run(&mut context, &args) {
+            Ok(result) => Ok(result.map(to_value).into_iter().collect()),
+            Err(interrupt) => Err(RuntimeError::user(Box::new(Unwind(interrupt)))),
+        }
+    })
+}
+
+impl Context<'_> {
+    fn parts(&mut self) -> &mut Parts {
+        self.env.as_mut(&mut self.store).parts.as_mut().expect("guests run after instantiation")
+    }
+
+    fn run(&mut self, function: &Function, args: &[Val]) -> Result<Option<Val>, Interrupt> {
+        let depth = self.call_depth();
+        if depth < HOST_CALL_COST {
+            return Err(Interrupt::Trap(TrapKind::StackOverflow));
+        }
+        self.set_call_depth(depth - HOST_CALL_COST);
+        let args: Vec<Value> = args.iter().copied().map(to_value).collect();
+        match function.call(&mut self.store, &args) {
+            Ok(results) => {
+                self.set_call_depth(depth);
+                Ok(results.first().and_then(from_value))
+            }
+            Err(error) => Err(self.interrupt(error)),
+        }
+    }
+
+    fn interrupt(&mut self, error: RuntimeError) -> Interrupt {
+        let code = error.clone().to_trap();
+        match error.downcast::<Unwind>() {
+            Ok(Unwind(interrupt)) => interrupt,
+            Err(_) if self.call_depth() == DEPTH_EXCEEDED => Interrupt::Trap(TrapKind::StackOverflow),
+            Err(_) => Interrupt::Trap(code.map_or(TrapKind::Other, trap_kind)),
+        }
+    }
+}
+
+impl Guest for Context<'_> {
+    fn memory(&self) -> &[u8] {
+        self.linear.mapping().as_slice()
+    }
+
+    fn memory_mut(&mut self) -> &mut [u8] {
+        self.linear.mapping_mut().as_mut_slice()
+    }
+
+    fn grow(&mut self, pages: u64) -> bool {
+        self.linear.grow_pages(pages).is_some()
+    }
+
+    fn host(&mut self) -> &mut HostState {
+        &mut self.env.as_mut(&mut self.store).host
+    }
+
+    fn has_export(&self, name: &str) -> bool {
+        let parts = self.env.as_ref(&self.store).parts.as_ref();
+        parts.is_some_and(|parts| parts.functions.contains_key(name))
+    }
+
+    fn call(&mut self, export: &str, args: &[Val]) -> Result<Option<Val>, Interrupt> {
+        let function = self.parts().functions.get(export).cloned();
+        let function = function.ok_or_else(|| Interrupt::Abort(format!("{export} is not exported")))?;
+        self.run(&function, args)
+    }
+
+    fn call_table(&mut self, index: u64, args: &[Val]) -> Result<Option<Val>, Interrupt> {
+        let index = u32::try_from(index).map_err(|_| Interrupt::Trap(TrapKind::TableOutOfBounds))?;
+        let parts = self.parts();
+        if let Some(function) = parts.entries.as_ref().and_then(|entries| entries.get(&index)).cloned() {
+            return self.run(&function, args);
+        }
+        let table = parts.tables.get(&0).cloned().ok_or(Interrupt::Trap(TrapKind::TableOutOfBounds))?;
+        let function = match table.get(&mut self.store, index) {
+            Some(Value::FuncRef(Some(function))) => function,
+            Some(_) => return Err(Interrupt::Trap(TrapKind::IndirectCallToNull)),
+            None => return Err(Interrupt::Trap(TrapKind::TableOutOfBounds)),
+        };
+        if let Some(entries) = self.parts().entries.as_mut() {
+            entries.insert(index, function.clone());
+        }
+        self.run(&function, args)
+    }
+
+    fn call_depth(&mut self) -> i32 {
+        let depth = self.parts().depth.clone();
+        match depth.get(&mut self.store) {
+            Value::I32(depth) => depth,
+            _ => DEPTH_EXCEEDED,
+        }
+    }
+
+    fn set_call_depth(&mut self, depth: i32) {
+        let global = self.parts().depth.clone();
+        global.set(&mut self.store, Value::I32(depth)).expect("the counter is a mutable i32");
+    }
+}
+
+fn val_type(ty: &Type) -> Option<ValType> {
+    Some(match ty {
+        Type::I32 => ValType::I32,
+        Type::I64 => ValType::I64,
+        Type::F32 => ValType::F32,
+        Type::F64 => ValType::F64,
+        _ => return None,
+    })
+}
+
+fn to_value(val: Val) -> Value {
+    match val {
+        Val::I32(v) => Value::I32(v),
+        Val::I64(v) => Value::I64(v),
+        Val::F32(bits) => Value::F32(f32::from_bits(bits)),
+        Val::F64(bits) => Value::F64(f64::from_bits(bits)),
+    }
+}
+
+fn from_value(value: &Value) -> Option<Val> {
+    Some(match value {
+        Value::I32(v) => Val::I32(*v),
+        Value::I64(v) => Val::I64(*v),
+        Value::F32(v) => Val::F32(v.to_bits()),
+        Value::F64(v) => Val::F64(v.to_bits()),
+        _ => return None,
+    })
+}
+
+fn trap_kind(code: TrapCode) -> TrapKind {
+    match code {
+        TrapCode::UnreachableCodeReached => TrapKind::Unreachable,
+        TrapCode::HeapAccessOutOfBounds => TrapKind::MemoryOutOfBounds,
+        TrapCode::TableAccessOutOfBounds => TrapKind::TableOutOfBounds,
+        TrapCode::IndirectCallToNull => TrapKind::IndirectCallToNull,
+        TrapCode::BadSignature => TrapKind::BadSignature,
+        TrapCode::IntegerOverflow => TrapKind::IntegerOverflow,
+        TrapCode::IntegerDivisionByZero => TrapKind::DivisionByZero,
+        TrapCode::BadConversionToInteger => TrapKind::BadConversionToInteger,
+        TrapCode::StackOverflow => TrapKind::StackOverflow,
+        _ => TrapKind::Other,
+    }
+}

@@ -1,0 +1,186 @@
+//! wasmer's view of a guest's linear memory: our own mapping, shared between compiled code and the step driver.
+//!
+//! Not here: what is dirty or committed (`memory`).
+//! Invariant: the mapping never moves, and the length compiled code sees is always the mapping's length.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+
+use wasmer::sys::vm::{
+    LinearMemory, MemoryError as VMMemoryError, MemoryStyle, TableStyle, VMConfig, VMMemory, VMMemoryDefinition,
+    VMTable, VMTableDefinition,
+};
+use wasmer::sys::{BaseTunables, Tunables};
+use wasmer::{MemoryType, Pages, TableType};
+
+use crate::memory::{Mapping, MemoryError, WASM_PAGE_BYTES};
+
+struct Inner {
+    mapping: UnsafeCell<Mapping>,
+    /// Where compiled code reads base and length; lives in the instance's context.
+    definition: NonNull<VMMemoryDefinition>,
+    pages_max: u32,
+    ty: MemoryType,
+}
+
+/// A handle to one guest's memory. The instance holds one, the step driver another.
+#[derive(Clone)]
+pub(crate) struct Linear(Arc<Inner>);
+
+// SAFETY: a guest belongs to one `Machine`, whose methods take `&mut self`; compiled code and host calls run on the
+// thread inside such a method. So no two threads touch the mapping or the definition at once.
+unsafe impl Send for Linear {}
+// SAFETY: as above; wasmer asks for `Sync` of every memory, yet reaches it through the exclusively borrowed store.
+unsafe impl Sync for Linear {}
+
+impl fmt::Debug for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Linear").field("bytes", &self.mapping().len()).finish_non_exhaustive()
+    }
+}
+
+impl Linear {
+    pub(crate) fn mapping(&self) -> &Mapping {
+        // SAFETY: see `Send`: no exclusive reference exists while a shared one is used, since the only function
+        // that makes one (`mapping_mut`) needs `&mut` of a handle inside the exclusively borrowed `Machine`.
+        unsafe { &*self.0.mapping.get() }
+    }
+
+    pub(crate) fn mapping_mut(&mut self) -> &mut Mapping {
+        // SAFETY: see `mapping`.
+        unsafe { &mut *self.0.mapping.get() }
+    }
+
+    pub(crate) fn pages(&self) -> u32 {
+        (self.mapping().len() / WASM_PAGE_BYTES) as u32
+    }
+
+    /// Grows by `delta` pages; `None`, and no change, past the limit or when the host cannot commit the pages.
+    pub(crate) fn grow_pages(&mut self, delta: u64) -> Option<u32> {
+        let before = self.pages();
+        let after = u64::from(before).checked_add(delta).filter(|pages| *pages <= u64::from(self.0.pages_max))?;
+        self.mapping_mut().grow_to(after * WASM_PAGE_BYTES).ok()?;
+        self.publish();
+        Some(before)
+    }
+
+    /// Makes the memory `bytes` long, whatever it was.
+    pub(crate) fn set_bytes(&mut self, bytes: u64) -> Result<(), MemoryError> {
+        let mapping = self.mapping_mut();
+        if bytes < mapping.len() { mapping.shrink_to(bytes) } else { mapping.grow_to(bytes) }?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Tells compiled code the current length. Call after the mapping was resized from outside.
+    pub(crate) fn publish(&mut self) {
+        let length = self.mapping().len() as usize;
+        let base = self.mapping().base();
+        let mut definition = self.0.definition;
+        // SAFETY: the definition lives in the instance context, which outlives every handle the `Machine` uses, and
+        // no compiled code runs while the `Machine` is exclusively borrowed here.
+        let definition = unsafe { definition.as_mut() };
+        definition.base = base;
+        definition.current_length = length;
+    }
+}
+
+impl LinearMemory for Linear {
+    fn ty(&self) -> MemoryType {
+        MemoryType { minimum: Pages(self.pages()), ..self.0.ty }
+    }
+
+    fn size(&self) -> Pages {
+        Pages(self.pages())
+    }
+
+    fn style(&self) -> MemoryStyle {
+        MemoryStyle::Static
+    }
+
+    fn grow(&mut self, delta: Pages) -> Result<Pages, VMMemoryError> {
+        let current = self.size();
+        self.grow_pages(u64::from(delta.0))
+            .map(Pages)
+            .ok_or(VMMemoryError::CouldNotGrow { current, attempted_delta: delta })
+    }
+
+    fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {
+        self.0.definition
+    }
+
+    fn try_clone(&self) -> Result<Box<dyn LinearMemory + Send + Sync + 'static>, VMMemoryError> {
+        Err(VMMemoryError::UnsupportedOperation { message: "a guest memory is not shared".into() })
+    }
+
+    fn copy(&self) -> Result<Box<dyn LinearMemory + Send + Sync + 'static>, VMMemoryError> {
+        Err(VMMemoryError::UnsupportedOperation { message: "a guest memory is not copied".into() })
+    }
+}
+
+/// Gives one instance its memory, its limits and its native stack, and hands the memory out to the driver.
+pub(crate) struct GuestTunables {
+    base: BaseTunables,
+    pages_max: u32,
+    config: VMConfig,
+    slot: Arc<Mutex<Option<Linear>>>,
+}
+
+impl GuestTunables {
+    pub(crate) fn new(pages_max: u32, native_stack_bytes: usize) -> (Self, Arc<Mutex<Option<Linear>>>) {
+        let slot = Arc::new(Mutex::new(None));
+        let config = VMConfig { wasm_stack_size: Some(native_stack_bytes) };
+        (Self { base: BaseTunables::new(), pages_max, config, slot: Arc::clone(&slot) }, slot)
+    }
+}
+
+impl Tunables for GuestTunables {
+    fn memory_style(&self, _: &MemoryType) -> MemoryStyle {
+        MemoryStyle::Static
+    }
+
+    fn table_style(&self, table: &TableType) -> TableStyle {
+        self.base.table_style(table)
+    }
+
+    fn create_host_memory(&self, _: &MemoryType, _: &MemoryStyle) -> Result<VMMemory, VMMemoryError> {
+        Err(VMMemoryError::UnsupportedOperation { message: "guests bring their own memory".into() })
+    }
+
+    unsafe fn create_vm_memory(
+        &self,
+        ty: &MemoryType,
+        _: &MemoryStyle,
+        definition: NonNull<VMMemoryDefinition>,
+    ) -> Result<VMMemory, VMMemoryError> {
+        let declared = ty.maximum.map_or(u32::MAX, |pages| pages.0);
+        let pages_max = declared.min(self.pages_max);
+        let mapping = Mapping::new(u64::from(ty.minimum.0) * WASM_PAGE_BYTES, u64::from(pages_max) * WASM_PAGE_BYTES)
+            .map_err(|error| VMMemoryError::Region(error.to_string()))?;
+        let inner = Inner { mapping: UnsafeCell::new(mapping), definition, pages_max, ty: *ty };
+        let mut linear = Linear(Arc::new(inner));
+        linear.publish();
+        *self.slot.lock().expect("nothing panics while the slot is locked") = Some(linear.clone());
+        Ok(VMMemory(Box::new(linear)))
+    }
+
+    fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
+        self.base.create_host_table(ty, style)
+    }
+
+    unsafe fn create_vm_table(
+        &self,
+        ty: &TableType,
+        style: &TableStyle,
+        definition: NonNull<VMTableDefinition>,
+    ) -> Result<VMTable, String> {
+        // SAFETY: the caller's promise about `definition` is passed on unchanged.
+        unsafe { self.base.create_vm_table(ty, style, definition) }
+    }
+
+    fn vmconfig(&self) -> &VMConfig {
+        &self.config
+    }
+}

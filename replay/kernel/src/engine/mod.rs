@@ -1,0 +1,68 @@
+//! The compiling engine: wasmer with Cranelift, behind `Guest`.
+//!
+//! Not here: what host calls mean (`host`), what is committed (`machine`).
+//! Invariant: no type of wasmer leaves this folder.
+
+mod cache;
+mod instance;
+mod linear;
+
+pub use cache::ArtifactCache;
+pub(crate) use instance::Instance;
+
+use std::sync::Arc;
+
+use cache::ArtifactKey;
+use wasmer::Engine;
+use wasmer::sys::{Cranelift, CraneliftOptLevel, EngineBuilder, Features, Target};
+
+use crate::error::LoadError;
+
+/// Version of everything between the module's bytes and its machine code that is not in another part of the key.
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 1";
+
+/// A compiled module that instances are made from.
+#[derive(Clone)]
+pub(crate) struct Compiled {
+    pub(crate) engine: Engine,
+    pub(crate) module: wasmer::Module,
+}
+
+fn engine(target: Target) -> Engine {
+    let mut compiler = Cranelift::default();
+    compiler.opt_level(CraneliftOptLevel::Speed);
+    let mut features = Features::default();
+    features.threads(false).relaxed_simd(false);
+    EngineBuilder::new(compiler).set_features(Some(features)).set_target(Some(target)).engine().into()
+}
+
+/// Compiles `wasm`, which is already rewritten for this engine, or takes its artifact from `cache`.
+///
+/// `identity` names the original module and the rewriting: together with the pipeline and the CPU it is the cache key.
+pub(crate) fn compile(
+    wasm: impl FnOnce() -> Result<Vec<u8>, LoadError>,
+    identity: &[&[u8]],
+    cache: Option<&ArtifactCache>,
+) -> Result<Compiled, LoadError> {
+    let target = Target::default();
+    let cpu = format!("{} {:?}", target.triple(), target.cpu_features());
+    let mut parts = vec![PIPELINE.as_bytes(), cpu.as_bytes()];
+    parts.extend_from_slice(identity);
+    let key = ArtifactKey::new(&parts);
+    let engine = engine(target);
+    if let Some(path) = cache.and_then(|cache| cache.find(key)) {
+        // SAFETY: the file is one that `ArtifactCache::store` wrote under this very key, which names the engine, its
+        // version and the CPU; its bytes were just checked against their keyed hash, and the folder is the owner's.
+        let loaded = unsafe { wasmer::Module::deserialize_from_file_unchecked(&engine, &path) };
+        if let Ok(module) = loaded {
+            return Ok(Compiled { engine, module });
+        }
+    }
+    let module = wasmer::Module::new(&engine, wasm()?).map_err(|error| LoadError::Compile(Arc::new(error)))?;
+    if let Some(cache) = cache {
+        let body = module.serialize().map_err(|error| LoadError::Serialize(Arc::new(error)))?;
+        // A cache that cannot be written costs time at the next start, nothing else.
+        let _ = cache.store(key, &body);
+    }
+    Ok(Compiled { engine, module })
+}

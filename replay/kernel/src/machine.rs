@@ -1,0 +1,265 @@
+//! A process at work: a guest, the state it has, and the way back when a step fails.
+//!
+//! Not here: hashing (`ao-commit`), what a message looks like (`message`), what its result is worth (`result`).
+//! Invariant: after a step that keeps the previous memory, everything a later step can see is as before that step:
+//! memory, its size, globals, tables, host state.
+
+use std::collections::BTreeSet;
+
+use crate::engine::Instance;
+use crate::error::{MachineError, StartError};
+use crate::guest::{Interrupt, Val};
+use crate::host::{self, HostState};
+use crate::memory::{DirtyTracker, GROUP_BYTES, Image, MemcmpTracker, MemoryError, best_tracker};
+use crate::module::Module;
+use crate::result::{self, Evaluated, GuestFailure};
+
+/// Steps between two images while nothing fails: what a rollback may have to repeat.
+const IMAGE_EVERY: usize = 32;
+
+/// Bytes of messages kept for repeating; past it an image is taken early.
+const PENDING_BYTES_MAX: usize = 8 << 20;
+
+/// What one process may use, beyond what its profile allows every process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessLimits {
+    /// Bytes of linear memory (`Memory-Limit`).
+    pub memory_bytes_max: u64,
+    /// Gas per step in the metering formats (`Compute-Limit`).
+    pub compute_max: u64,
+}
+
+/// How written memory is found. The choice is invisible in every result and root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracker {
+    /// The fastest this host offers.
+    #[default]
+    Best,
+    /// The kernel's page tables (Linux 6.7 or later); an error where they do not serve.
+    PageTables,
+    /// Comparing all there is: works everywhere, at memory bandwidth.
+    Compare,
+}
+
+impl Tracker {
+    fn make(self) -> Result<Box<dyn DirtyTracker>, StartError> {
+        let (tracker, unavailable) = best_tracker();
+        match (self, unavailable) {
+            (Self::Best, _) | (Self::PageTables, None) => Ok(tracker),
+            (Self::PageTables, Some(why)) => Err(StartError::Tracker(why)),
+            (Self::Compare, _) => Ok(Box::new(MemcmpTracker::new())),
+        }
+    }
+}
+
+/// The parts of a state that are not linear memory, as they were at a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registers {
+    /// Mutable globals by index.
+    pub globals: Vec<(u32, Val)>,
+    /// Clock, files and all else the host keeps for the guest, in canonical bytes.
+    pub host: Vec<u8>,
+    /// Bytes of linear memory.
+    pub memory_bytes: u64,
+}
+
+/// How one step went.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The result as it is served, and whether the new memory stands.
+    pub evaluated: Evaluated,
+    /// What kept the guest from answering, if anything did.
+    pub interrupt: Option<Interrupt>,
+    /// Gas by the reference's count, in the metering formats; else 0.
+    pub gas_used: u64,
+}
+
+/// A process: an instance of its module with all its state.
+pub struct Machine {
+    instance: Instance,
+    env_json: String,
+    image: Image,
+    tracker: Box<dyn DirtyTracker>,
+    /// Globals and host state at the image.
+    globals: Vec<(u32, Val)>,
+    host: HostState,
+    /// Messages that changed the state since the image, in order; replayed after a rollback.
+    pending: Vec<String>,
+    /// Steps between images: `IMAGE_EVERY`, less for a while after a rollback.
+    image_every: usize,
+    /// Groups that changed since the last `commit`.
+    touched: BTreeSet<u32>,
+}
+
+impl Machine {
+    /// Instantiates `module`, lets it start up, and takes the first image.
+    ///
+    /// `env_json` is the second argument of every `handle` call of this process.
+    ///
+    /// # Errors
+    /// The host's trouble, or a module that traps before its first message.
+    pub fn start(
+        module: &Module,
+        env_json: String,
+        limits: &ProcessLimits,
+        tracker: Tracker,
+    ) -> Result<Self, StartError> {
+        let mut instance = module.instantiate(limits)?;
+        instance
+            .start()
+            .and_then(|()| instance.with(host::boot))
+            .map_err(|interrupt| StartError::Boot(format!("{interrupt:?}")))?;
+        Self::assemble(instance, env_json, tracker)
+    }
+
+    fn assemble(mut instance: Instance, env_json: String, tracker: Tracker) -> Result<Self, StartError> {
+        let tracker = tracker.make()?;
+        let image = Image::new(instance.linear().mapping().bytes_max())?;
+        let (globals, host) = (instance.globals(), instance.host().clone());
+        let mut machine = Self {
+            instance,
+            env_json,
+            image,
+            tracker,
+            globals,
+            host,
+            pending: Vec::new(),
+            image_every: IMAGE_EVERY,
+            touched: BTreeSet::new(),
+        };
+        machine.take_image()?;
+        Ok(machine)
+    }
+
+    /// Brings back the state that `registers` and `groups` describe, into a fresh instance.
+    ///
+    /// `groups` yields the non-zero groups in ascending order.
+    ///
+    /// # Errors
+    /// The host's trouble, or a checkpoint that does not fit the module.
+    pub fn resume<'a>(
+        module: &Module,
+        env_json: String,
+        limits: &ProcessLimits,
+        tracker: Tracker,
+        registers: &Registers,
+        groups: impl Iterator<Item = (u32, &'a [u8])>,
+    ) -> Result<Self, StartError> {
+        let mut instance = module.instantiate(limits)?;
+        let present: Vec<u32> = instance.globals().iter().map(|(index, _)| *index).collect();
+        if present != registers.globals.iter().map(|(index, _)| *index).collect::<Vec<_>>() {
+            return Err(StartError::Checkpoint("its globals are other ones"));
+        }
+        instance.set_globals(&registers.globals);
+        *instance.host() =
+            HostState::decode(&registers.host).map_err(|_| StartError::Checkpoint("its host state is malformed"))?;
+        instance.linear().set_bytes(registers.memory_bytes)?;
+        let memory = instance.linear().mapping_mut().as_mut_slice();
+        memory.fill(0);
+        for (index, bytes) in groups {
+            let start = index as usize * GROUP_BYTES;
+            let place = memory.get_mut(start..start + bytes.len());
+            place.ok_or(StartError::Checkpoint("a group lies outside its memory"))?.copy_from_slice(bytes);
+        }
+        Self::assemble(instance, env_json, tracker)
+    }
+
+    /// Applies one message: the JSON that `message` builds.
+    ///
+    /// # Errors
+    /// The host's trouble only; what goes wrong in the guest is in the answer.
+    pub fn step(&mut self, message_json: &str) -> Result<Step, MachineError> {
+        if self.pending.len() >= self.image_every || self.pending_bytes() >= PENDING_BYTES_MAX {
+            self.take_image()?;
+            self.image_every = (self.image_every * 2).min(IMAGE_EVERY);
+        }
+        let step = self.evaluate(message_json);
+        if step.evaluated.keeps_previous_memory() {
+            self.roll_back()?;
+        } else {
+            self.pending.push(message_json.to_owned());
+        }
+        Ok(step)
+    }
+
+    /// Commits the state: names every group whose content changed since the last commit, in ascending order, and
+    /// returns the rest of the state.
+    ///
+    /// # Errors
+    /// The host's trouble.
+    pub fn commit(&mut self, mut changed: impl FnMut(u32)) -> Result<Registers, MachineError> {
+        self.take_image()?;
+        let memory_bytes = self.memory().len() as u64;
+        for index in std::mem::take(&mut self.touched) {
+            if u64::from(index) * (GROUP_BYTES as u64) < memory_bytes {
+                changed(index);
+            }
+        }
+        Ok(Registers { globals: self.globals.clone(), host: self.host.encode(), memory_bytes })
+    }
+
+    /// The groups of memory that are not all zero, as they were at the last commit, in ascending order.
+    pub fn committed_groups(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.image.groups()
+    }
+
+    /// The whole linear memory as it is now.
+    pub fn memory(&mut self) -> &[u8] {
+        self.instance.linear().mapping().as_slice()
+    }
+
+    /// Which tracker finds the written groups.
+    pub fn tracker_name(&self) -> &'static str {
+        self.tracker.name()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(String::len).sum()
+    }
+
+    fn evaluate(&mut self, message_json: &str) -> Step {
+        let env_json = &self.env_json;
+        let answer = self.instance.with(|guest| host::handle(guest, message_json, env_json));
+        let gas_used = self.instance.host().gas_used() as u64;
+        let (evaluated, interrupt) = match answer {
+            Ok(answer) => (result::merge(Ok(&answer), gas_used), None),
+            Err(interrupt) => {
+                let failure = match &interrupt {
+                    Interrupt::Exit(status) => GuestFailure::Exit(*status),
+                    Interrupt::LongJmp => GuestFailure::LongJmp,
+                    _ => GuestFailure::Error,
+                };
+                (result::merge(Err(failure), gas_used), Some(interrupt))
+            }
+        };
+        Step { evaluated, interrupt, gas_used }
+    }
+
+    fn take_image(&mut self) -> Result<(), MemoryError> {
+        let touched = &mut self.touched;
+        let mapping = self.instance.linear().mapping();
+        self.image.commit(mapping, self.tracker.as_mut(), &mut |index, _| {
+            touched.insert(index);
+        })?;
+        self.globals = self.instance.globals();
+        self.host = self.instance.host().clone();
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Back to the image, then forward again through what followed it, and an image there: the next failure is cheap.
+    fn roll_back(&mut self) -> Result<(), MachineError> {
+        self.image.restore(self.instance.linear().mapping_mut(), self.tracker.as_mut())?;
+        self.instance.linear().publish();
+        self.instance.set_globals(&self.globals);
+        *self.instance.host() = self.host.clone();
+        for message_json in std::mem::take(&mut self.pending) {
+            if self.evaluate(&message_json).evaluated.keeps_previous_memory() {
+                return Err(MachineError::RollbackDiverged);
+            }
+        }
+        self.take_image()?;
+        self.image_every = 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! The command line of `replay`.
+
+use std::path::PathBuf;
+
+use ao_log::Signatures;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Re-derives the state of an ao process from its log, offline.
+#[derive(Parser, Debug)]
+#[command(name = "replay", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 matched (or done), 1 diverged, 2 usage, 3 incomplete or corrupt input, 4 host failure.
+A SOURCE is a replay bundle or a log folder: process.ans104, module.ans104 (or module.wasm and module.json),
+log/<nonce, 12 digits>.ans104.";
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Evaluate a log and put all inputs with their receipts into one bundle
+    Pack(Pack),
+    /// Evaluate one or more logs and show where they lead
+    Run(Run),
+    /// Evaluate bundles and compare every receipt with the recorded one
+    Verify(Verify),
+    /// Show what a log is about, or one nonce of it, without evaluating
+    Inspect(Inspect),
+    /// Evaluate a log and print one JSON line per step
+    Trace(Trace),
+}
+
+/// What evaluation needs, whatever is done with it.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Evaluate {
+    /// The module's wasm binary, where the log only names it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: Option<PathBuf>,
+    /// Which signatures are checked: all, sample:P (P percent) or none
+    #[arg(long, value_name = "all|sample:P|none", default_value = "all", value_parser = signatures)]
+    pub(crate) signatures: Signatures,
+    /// First nonce to report; earlier ones are evaluated, from a saved state in the bundle if there is one
+    #[arg(long, value_name = "NONCE")]
+    pub(crate) from: Option<u64>,
+    /// Last nonce to evaluate
+    #[arg(long, value_name = "NONCE")]
+    pub(crate) to: Option<u64>,
+    /// Folder of compiled modules
+    #[arg(long, value_name = "DIR", env = "AORTA_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Compile afresh and keep nothing
+    #[arg(long, conflicts_with = "cache")]
+    pub(crate) no_cache: bool,
+    /// Take a message that the scheduler assigned twice for what it is instead of for a fault
+    #[arg(long)]
+    pub(crate) allow_duplicates: bool,
+    /// How written memory is found: auto, pagemap or memcmp; the roots are the same
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) tracker: TrackerChoice,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum TrackerChoice {
+    Auto,
+    Pagemap,
+    Memcmp,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Show {
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Pack {
+    /// The log folder (or a bundle, to repack it)
+    pub(crate) source: PathBuf,
+    /// The bundle to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Name the module by its hash instead of embedding it
+    #[arg(long)]
+    pub(crate) detach_module: bool,
+    /// A state root with every receipt, not with every 32nd
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Save the whole state after every N steps
+    #[arg(long, value_name = "N")]
+    pub(crate) checkpoint_every: Option<u64>,
+    #[command(flatten)]
+    pub(crate) evaluate: Evaluate,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// Bundles or log folders
+    #[arg(required = true)]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Write the inputs and receipts of the run into a bundle
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// A state root with every receipt, not with every 32nd
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Sources evaluated at once
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) evaluate: Evaluate,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// Bundles with receipts
+    #[arg(required = true)]
+    pub(crate) bundles: Vec<PathBuf>,
+    /// Bundles verified at once
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) evaluate: Evaluate,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// A bundle or log folder
+    pub(crate) source: PathBuf,
+    /// Show this nonce: assignment, message, receipt
+    #[arg(long)]
+    pub(crate) nonce: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Trace {
+    /// A bundle or log folder
+    pub(crate) source: PathBuf,
+    /// Add hashes of the whole memory after each step
+    #[arg(long, value_name = "blake3,sha256", value_delimiter = ',')]
+    pub(crate) memory: Vec<MemoryHash>,
+    #[command(flatten)]
+    pub(crate) evaluate: Evaluate,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum MemoryHash {
+    Blake3,
+    Sha256,
+}
+
+fn signatures(text: &str) -> Result<Signatures, String> {
+    match text {
+        "all" => Ok(Signatures::All),
+        "none" => Ok(Signatures::None),
+        _ => {
+            let percent = text.strip_prefix("sample:").and_then(|percent| percent.parse::<f32>().ok());
+            match percent.filter(|percent| (0.1..=100.0).contains(percent)) {
+                Some(percent) => Ok(Signatures::Sample { per_mille: (percent * 10.0).round() as u16, seed: 0 }),
+                None => Err("expected all, none, or sample:P with P from 0.1 to 100 percent".into()),
+            }
+        }
+    }
+}
+
+/// A selection of signatures as the verdict prints it.
+pub(crate) fn describe(signatures: Signatures) -> String {
+    match signatures {
+        Signatures::All => "all".into(),
+        Signatures::None => "none".into(),
+        Signatures::Sample { per_mille, .. } => format!("sample of {}.{} %", per_mille / 10, per_mille % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signature_choices_are_read_and_nonsense_is_refused() {
+        assert_eq!(signatures("all"), Ok(Signatures::All));
+        assert_eq!(signatures("sample:2.5"), Ok(Signatures::Sample { per_mille: 25, seed: 0 }));
+        for text in ["", "some", "sample:", "sample:0", "sample:101", "sample:x"] {
+            assert!(signatures(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Errors of a replay: input that is incomplete or corrupt, or the host's trouble. A diverging replay is a verdict.
+
+use ao_commit::{ChainError, PolicyError, ReceiptError, TreeError};
+use ao_kernel::message::MessageError;
+use ao_kernel::{LoadError, MachineError, StartError, UnknownFormat};
+use ao_log::bundle::BundleWriteError;
+use ao_log::{LogFault, Nonce};
+
+use crate::limits::LimitError;
+use crate::source::SourceError;
+
+/// Why a replay ended without a verdict.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The log is not what it claims to be.
+    #[error("the log is not valid")]
+    Log(#[from] LogFault),
+    /// The module has no `Module-Format` tag.
+    #[error("the module has no Module-Format tag")]
+    NoFormat,
+    /// The module's format is unknown.
+    #[error(transparent)]
+    Format(#[from] UnknownFormat),
+    /// The module cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A tag that sets a limit cannot be read.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The process cannot be started or resumed.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The machine broke down.
+    #[error("nonce {nonce}")]
+    Machine {
+        /// At which step.
+        nonce: Nonce,
+        /// How.
+        #[source]
+        source: MachineError,
+    },
+    /// An entry that makes no message.
+    #[error("nonce {nonce}: no message can be made of this entry")]
+    Message {
+        /// The entry.
+        nonce: Nonce,
+        /// Why.
+        #[source]
+        source: MessageError,
+    },
+    /// An assignment whose transaction the log does not hold.
+    #[error("nonce {nonce}: transaction {id} is assigned, and the log does not hold it")]
+    Absent {
+        /// The entry.
+        nonce: Nonce,
+        /// The transaction.
+        id: ao_wire::MessageId,
+    },
+    /// A recorded receipt cannot be read.
+    #[error("nonce {nonce}: the recorded receipt is malformed")]
+    Receipt {
+        /// The step.
+        nonce: Nonce,
+        /// Why.
+        #[source]
+        source: ReceiptError,
+    },
+    /// A saved state is not what it claims to be.
+    #[error("saved state at nonce {nonce}: {what}")]
+    SavedState {
+        /// The step it follows.
+        nonce: Nonce,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The run begins after the beginning and no saved state leads there.
+    #[error("the log begins at nonce {first}, and no saved state of the nonce before is in it")]
+    NoStart {
+        /// Its first nonce.
+        first: Nonce,
+    },
+    /// The bundle records another interval between state roots than can be.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The bundle was made under a profile this version does not know.
+    #[error("the receipts were made under profile {found:?}, this version knows {known:?}")]
+    Profile {
+        /// Its name in the bundle.
+        found: String,
+        /// The one known.
+        known: String,
+    },
+    /// The bundle cannot be written.
+    #[error("the bundle cannot be written")]
+    Write(#[from] BundleWriteError),
+    /// A file cannot be made.
+    #[error("{}", path.display())]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An invariant between the steps of a session was broken.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The memory tree was given what it cannot hold.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl ReplayError {
+    /// Whether the host is to blame and not the input.
+    pub fn is_host(&self) -> bool {
+        matches!(
+            self,
+            Self::Machine { .. }
+                | Self::Write(_)
+                | Self::Io { .. }
+                | Self::Chain(_)
+                | Self::Tree(_)
+                | Self::Start(StartError::Memory(_) | StartError::Tracker(_) | StartError::Instantiate(_))
+                | Self::Load(LoadError::Compile(_) | LoadError::Serialize(_))
+        )
+    }
+}

@@ -1,0 +1,137 @@
+//! `replay inspect`: what a log is about, or one nonce of it, without evaluating anything.
+
+use ao_commit::Receipt;
+use ao_log::{Assignment, LogFault, ProcessInfo};
+use ao_replay::{LoggedStep, ReplayError, Source};
+use ao_wire::{DataItem, Tag};
+use serde_json::{Value, json};
+
+use crate::args::Inspect;
+
+fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
+}
+
+#[allow(clippy::print_stdout, reason = "the command's output")]
+pub(crate) fn inspect(args: &Inspect) -> Result<(), ReplayError> {
+    let mut source = Source::open(&args.source)?;
+    let shown = match args.nonce {
+        None => overview(&mut source)?,
+        Some(nonce) => loop {
+            match source.next_step()? {
+                Some(step) if step.entry.nonce.0 == nonce => break one(&step)?,
+                Some(_) => {}
+                None => break json!({ "nonce": nonce, "found": false }),
+            }
+        },
+    };
+    if args.json {
+        println!("{shown}");
+    } else {
+        print_plain(&shown, 0);
+    }
+    Ok(())
+}
+
+fn overview(source: &mut Source) -> Result<Value, ReplayError> {
+    let process = DataItem::parse(&source.process).map_err(LogFault::ProcessItem)?;
+    let info = ProcessInfo::from_item(&process).map_err(LogFault::Process)?;
+    let mut shown = json!({
+        "process": info.id.to_string(),
+        "owner": info.owner,
+        "schedulers": info.schedulers,
+        "tags": tags(process.tags()),
+        "module": {
+            "id": source.module.id.to_string(),
+            "owner": source.module.owner,
+            "bytes": source.module.wasm_bytes,
+            "blake3": hex(&source.module.wasm_blake3),
+            "embedded": source.wasm.is_some(),
+            "tags": source.module.tags.iter().map(|tag| format!("{}={}", tag.name, tag.value)).collect::<Vec<_>>(),
+        },
+        "profile": source.manifest.profile,
+        "chain_rule": format!("{:?}", source.manifest.chain_rule),
+        "first_nonce": source.manifest.first_nonce.0,
+    });
+    let (mut entries, mut receipts, mut last) = (0_u64, 0_u64, None);
+    while let Some(step) = source.next_step()? {
+        entries += 1;
+        receipts += u64::from(step.receipt.is_some());
+        last = Some(step.entry.nonce.0);
+    }
+    shown["last_nonce"] = json!(last);
+    shown["entries"] = json!(entries);
+    shown["receipts"] = json!(receipts);
+    shown["bundle_root"] = json!(source.bundle_root().map(|root| root.to_string()));
+    Ok(shown)
+}
+
+fn one(step: &LoggedStep) -> Result<Value, ReplayError> {
+    let nonce = step.entry.nonce;
+    let item = DataItem::parse(&step.entry.assignment).map_err(|source| LogFault::AssignmentItem { nonce, source })?;
+    let assignment = Assignment::from_item(&item).map_err(|source| LogFault::Assignment { nonce, source })?;
+    let message = match &step.entry.message {
+        Some(bytes) => Some(DataItem::parse(bytes).map_err(|source| LogFault::MessageItem { nonce, source })?),
+        None => None,
+    };
+    let receipt = match &step.receipt {
+        Some(bytes) => Some(Receipt::decode(bytes).map_err(|source| ReplayError::Receipt { nonce, source })?),
+        None => None,
+    };
+    Ok(json!({
+        "nonce": nonce.0,
+        "assignment": {
+            "id": item.id().to_string(),
+            "signer": assignment.signer,
+            "timestamp": assignment.timestamp.0,
+            "block_height": assignment.block_height.0,
+            "hash_chain": assignment.hash_chain.to_string(),
+            "message": assignment.message.map(|id| id.to_string()),
+            "signature_valid": item.verify().is_ok(),
+        },
+        "message": message.map(|item| json!({
+            "id": item.id().to_string(),
+            "owner": item.owner_address(),
+            "signature_type": format!("{:?}", item.signature_type()),
+            "signature_valid": item.verify().is_ok(),
+            "tags": tags(item.tags()),
+            "data": String::from_utf8_lossy(item.data()),
+        })),
+        "receipt": receipt.map(|receipt| json!({
+            "hash": hex(&receipt.hash()),
+            "outcome": receipt.outcome.name(),
+            "input_hash": hex(&receipt.input_hash),
+            "result_hash": hex(&receipt.result_hash),
+            "gas": receipt.gas,
+            "profile": hex(&receipt.profile),
+            "prev": hex(&receipt.prev),
+            "state_root": receipt.state_root.map(|root| hex(&root)),
+        })),
+    }))
+}
+
+fn tags<'a>(tags: impl Iterator<Item = Tag<'a>>) -> Vec<String> {
+    tags.map(|tag| format!("{}={}", tag.name_str(), tag.value_str())).collect()
+}
+
+#[allow(clippy::print_stdout, reason = "the command's output")]
+fn print_plain(value: &Value, depth: usize) {
+    let Value::Object(fields) = value else { return };
+    for (name, value) in fields {
+        let pad = "  ".repeat(depth);
+        match value {
+            Value::Object(_) => {
+                println!("{pad}{name}:");
+                print_plain(value, depth + 1);
+            }
+            Value::Array(items) => {
+                println!("{pad}{name}:");
+                for item in items {
+                    println!("{pad}  {}", item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                }
+            }
+            Value::String(text) => println!("{pad}{name}: {text}"),
+            other => println!("{pad}{name}: {other}"),
+        }
+    }
+}

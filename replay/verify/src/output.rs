@@ -1,0 +1,135 @@
+//! What `run`, `pack` and `verify` print at their end: a table, or one JSON line.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ao_log::Signatures;
+use ao_replay::{ReplayError, Report, Verdict};
+use comfy_table::Table;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use serde_json::json;
+
+use crate::args::{Show, describe};
+
+fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
+}
+
+#[allow(clippy::print_stdout, reason = "the command's output")]
+pub(crate) fn show(
+    path: &Path,
+    report: &Report,
+    verdict: Option<&Verdict>,
+    time: Duration,
+    signatures: Signatures,
+    show: &Show,
+) {
+    if show.quiet {
+        return;
+    }
+    let rate = report.steps as f64 / time.as_secs_f64().max(1e-9);
+    if show.json {
+        println!("{}", to_json(path, report, verdict, signatures, rate));
+        return;
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    let mut row = |name: &str, value: String| {
+        table.add_row(vec![name.to_owned(), value]);
+    };
+    row("source", path.display().to_string());
+    row("process", report.process.to_string());
+    row("module", format!("{} (BLAKE3 {})", report.module, hex(&report.module_blake3)));
+    row("profile", report.profile.clone());
+    if let Some(nonce) = report.resumed_after {
+        row("from the saved state of nonce", format!("{nonce} (not proved by this run)"));
+    }
+    row("messages", format!("{} ({} without a kept answer)", report.steps, report.failed));
+    row("messages/s", format!("{rate:.0}"));
+    row("signatures", format!("{} ({} checked)", describe(signatures), report.log.signatures_checked));
+    row("gas", report.gas.to_string());
+    row("dirty bytes", format!("{} ({})", report.bytes_changed, report.tracker));
+    row("memory", format!("{} bytes", report.end.memory_bytes));
+    row("memory root", hex(&report.end.memory_root));
+    row("state root", hex(&report.end.state_root));
+    if let Some((nonce, hash)) = &report.last {
+        row("last receipt", format!("{} (nonce {nonce})", hex(hash)));
+    }
+    if let Some(verdict) = verdict {
+        row("verdict", describe_verdict(verdict));
+    }
+    println!("{table}");
+    for note in &report.log.notes {
+        println!("note: {note}");
+    }
+}
+
+fn describe_verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Matched => "matched".into(),
+        Verdict::Diverged(at) => format!(
+            "DIVERGED at nonce {}, message {}\n{} recorded {}\n{} computed {}",
+            at.nonce, at.message, at.field, at.recorded, at.field, at.computed
+        ),
+        Verdict::Incomplete { first: Some(nonce) } => format!("incomplete: nonce {nonce} has no recorded receipt"),
+        Verdict::Incomplete { first: None } => "incomplete: the log has no step".into(),
+    }
+}
+
+fn to_json(
+    path: &Path,
+    report: &Report,
+    verdict: Option<&Verdict>,
+    signatures: Signatures,
+    rate: f64,
+) -> serde_json::Value {
+    json!({
+        "source": path.display().to_string(),
+        "process": report.process.to_string(),
+        "module": report.module.to_string(),
+        "module_blake3": hex(&report.module_blake3),
+        "profile": report.profile,
+        "resumed_after": report.resumed_after.map(|nonce| nonce.0),
+        "messages": report.steps,
+        "failed": report.failed,
+        "messages_per_second": rate,
+        "signatures": describe(signatures),
+        "signatures_checked": report.log.signatures_checked,
+        "gas": report.gas,
+        "dirty_bytes": report.bytes_changed,
+        "tracker": report.tracker,
+        "memory_bytes": report.end.memory_bytes,
+        "memory_root": hex(&report.end.memory_root),
+        "state_root": hex(&report.end.state_root),
+        "last_nonce": report.last.map(|(nonce, _)| nonce.0),
+        "last_receipt": report.last.map(|(_, hash)| hex(&hash)),
+        "notes": report.log.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "verdict": verdict.map(|verdict| match verdict {
+            Verdict::Matched => json!("matched"),
+            Verdict::Diverged(at) => json!({"diverged": {
+                "nonce": at.nonce.0, "message": at.message.to_string(), "field": at.field,
+                "recorded": at.recorded, "computed": at.computed,
+            }}),
+            Verdict::Incomplete { first } => json!({"incomplete": {"nonce": first.map(|nonce| nonce.0)}}),
+        }),
+    })
+}
+
+/// Prints an error with all its causes.
+#[allow(clippy::print_stderr, clippy::print_stdout, reason = "the command's own errors")]
+pub(crate) fn error(path: &Path, error: &ReplayError, json: bool) {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    if json {
+        println!("{}", json!({"source": path.display().to_string(), "error": text}));
+    }
+    let at = if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", path.display()) };
+    eprintln!("replay: {at}{text}");
+}

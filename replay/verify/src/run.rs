@@ -1,0 +1,272 @@
+//! A whole run: a source read page by page, verified while the page before it is evaluated.
+//!
+//! Not here: what is done with each step (the observer), comparing with recorded receipts (`verify`).
+//! Invariant: no entry is evaluated before the log up to it was verified.
+
+use std::path::PathBuf;
+
+use ao_commit::{CheckpointPolicy, Hash};
+use ao_kernel::profile::Profile;
+use ao_kernel::{ArtifactCache, Module, Tracker};
+use ao_log::{Duplicates, LogEntry, LogFault, LogSummary, LogVerifier, Nonce, Signatures, VerifyOptions};
+use ao_wire::{ModuleId, ProcessId};
+
+use crate::checkpoint;
+use crate::error::ReplayError;
+use crate::session::{Commitment, Session, Setup, StepReport};
+use crate::source::{LoggedStep, SavedState, Source};
+
+/// Steps verified in one parallel call, and held in memory.
+const PAGE_STEPS: usize = 256;
+
+/// Bytes after which a page is full before it has that many steps.
+const PAGE_BYTES: usize = 16 << 20;
+
+/// How a log is replayed. None of it changes a receipt but the policy.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The module's binary, where the log only names it.
+    pub module: Option<PathBuf>,
+    /// Which signatures are checked.
+    pub signatures: Signatures,
+    /// What a message that occurs twice is.
+    pub duplicates: Duplicates,
+    /// First nonce to report.
+    pub from: Option<Nonce>,
+    /// Last nonce to evaluate.
+    pub to: Option<Nonce>,
+    /// Compiled modules.
+    pub cache: Option<ArtifactCache>,
+    /// How written memory is found.
+    pub tracker: Tracker,
+    /// Where receipts carry state roots, if the source does not say.
+    pub policy: CheckpointPolicy,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            module: None,
+            signatures: Signatures::All,
+            duplicates: Duplicates::Refuse,
+            from: None,
+            to: None,
+            cache: None,
+            tracker: Tracker::Best,
+            policy: CheckpointPolicy::default(),
+        }
+    }
+}
+
+/// Where a run led.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The process.
+    pub process: ProcessId,
+    /// Its module.
+    pub module: ModuleId,
+    /// BLAKE3 of the module.
+    pub module_blake3: Hash,
+    /// Name of the profile.
+    pub profile: String,
+    /// Steps evaluated.
+    pub steps: u64,
+    /// Steps that did not end with an answer the memory was kept for.
+    pub failed: u64,
+    /// Gas, where the module's format counts it.
+    pub gas: u64,
+    /// Bytes of memory found changed at the commits.
+    pub bytes_changed: u64,
+    /// The last receipt's nonce and hash.
+    pub last: Option<(Nonce, Hash)>,
+    /// The state at the end.
+    pub end: Commitment,
+    /// What the log's verifier saw.
+    pub log: LogSummary,
+    /// The state the run started from, if not from the beginning. It was not proved by this run.
+    pub resumed_after: Option<Nonce>,
+    /// How written memory was found.
+    pub tracker: &'static str,
+}
+
+/// What an observer sees of each step.
+pub struct Observed<'a> {
+    /// The entry, and what is recorded beside it.
+    pub logged: &'a LoggedStep,
+    /// What it led to.
+    pub report: &'a StepReport,
+    /// The process after it.
+    pub session: &'a mut Session,
+    /// How far into a bundle the reader is, and its size.
+    pub position: Option<(u64, u64)>,
+}
+
+/// Called after each step from `Options::from` on.
+pub type Observer<'a> = dyn FnMut(Observed<'_>) -> Result<(), ReplayError> + 'a;
+
+/// The policy a source names, else `fallback`.
+pub(crate) fn policy_of(source: &Source, fallback: CheckpointPolicy) -> Result<CheckpointPolicy, ReplayError> {
+    match <[u8; 4]>::try_from(&source.manifest.extra[..]) {
+        Ok(every) => Ok(CheckpointPolicy::every(u32::from_le_bytes(every))?),
+        Err(_) => Ok(fallback),
+    }
+}
+
+/// Prepares what a source's process runs on.
+fn setup(source: &mut Source, options: &Options) -> Result<Setup, ReplayError> {
+    let known = Profile::default();
+    if source.manifest.profile != known.name() {
+        let (found, known) = (source.manifest.profile.clone(), known.name().to_owned());
+        return Err(ReplayError::Profile { found, known });
+    }
+    let format = source.module.tags.iter().find(|tag| tag.name == "Module-Format").ok_or(ReplayError::NoFormat)?;
+    let format = format.value.trim().parse()?;
+    let wasm = source.take_wasm(options.module.as_deref())?;
+    let module = Module::load(&wasm, format, options.cache.as_ref())?;
+    let policy = policy_of(source, options.policy)?;
+    Setup::new(&source.process, &source.module, module, policy, options.tracker)
+}
+
+/// Replays `source` and shows each step to `observer`.
+///
+/// # Errors
+/// Input that is incomplete, corrupt or not to be believed; the host's trouble; whatever the observer returns.
+pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -> Result<Report, ReplayError> {
+    let rule = source.manifest.chain_rule;
+    let verify = VerifyOptions { rule, signatures: options.signatures, duplicates: options.duplicates };
+    let verifier = LogVerifier::new(&source.process, verify)?;
+    let setup = setup(&mut source, options)?;
+    let start = start_of(&mut source, options)?;
+    let (process, module, module_blake3) = (source.manifest.process, source.module.id, source.module.wasm_blake3);
+    let first = source.manifest.first_nonce;
+    let session = match &start {
+        Some(state) => checkpoint::resume(setup, state)?,
+        None if first == Nonce(0) => Session::start(setup, first)?,
+        None => return Err(ReplayError::NoStart { first }),
+    };
+    let verifier = match &start {
+        Some(state) if first > Nonce(0) => checkpoint::continue_log(&source, verify, state)?,
+        _ => verifier,
+    };
+    let mut run = Run { source, session, verifier, options, start, steps: 0, failed: 0, gas: 0, last: None };
+    run.all(observer)?;
+    let (end, _) = run.session.commit()?;
+    Ok(Report {
+        process,
+        module,
+        module_blake3,
+        profile: Profile::default().name().to_owned(),
+        steps: run.steps,
+        failed: run.failed,
+        gas: run.gas,
+        bytes_changed: run.session.bytes_changed(),
+        last: run.last,
+        end,
+        log: run.verifier.summary().clone(),
+        resumed_after: run.start.map(|state| state.nonce),
+        tracker: run.session.tracker_name(),
+    })
+}
+
+/// The saved state to start from: the last one in the bundle before the first nonce to report.
+fn start_of(source: &mut Source, options: &Options) -> Result<Option<SavedState>, ReplayError> {
+    let start = source.start.take();
+    match options.from {
+        Some(from) => Ok(source.last_state_before(from)?.or(start)),
+        None => Ok(start),
+    }
+}
+
+struct Run<'o> {
+    source: Source,
+    session: Session,
+    verifier: LogVerifier,
+    options: &'o Options,
+    start: Option<SavedState>,
+    steps: u64,
+    failed: u64,
+    gas: u64,
+    last: Option<(Nonce, Hash)>,
+}
+
+impl Run<'_> {
+    fn all(&mut self, observer: &mut Observer<'_>) -> Result<(), ReplayError> {
+        let mut page = self.next_page()?;
+        self.verifier.check_page(&page.entries)?;
+        while !page.entries.is_empty() {
+            let next = self.next_page()?;
+            let position = self.source.position();
+            let Self { verifier, session, .. } = self;
+            let mut tally = Tally { steps: self.steps, failed: self.failed, gas: self.gas, last: self.last };
+            let (options, start) = (self.options, self.start.as_ref().map(|state| state.nonce));
+            let mut verified: Result<(), LogFault> = Ok(());
+            // A guest stays on its thread; the signatures of the next page go to the others.
+            let evaluated = rayon::in_place_scope(|scope| {
+                scope.spawn(|_| verified = verifier.check_page(&next.entries));
+                page.evaluate(session, options, start, position, &mut tally, observer)
+            });
+            (self.steps, self.failed, self.gas, self.last) = (tally.steps, tally.failed, tally.gas, tally.last);
+            evaluated?;
+            verified?;
+            page = next;
+        }
+        Ok(())
+    }
+
+    fn next_page(&mut self) -> Result<Page, ReplayError> {
+        let (mut page, mut bytes) = (Page::default(), 0);
+        while page.entries.len() < PAGE_STEPS && bytes < PAGE_BYTES {
+            let Some(step) = self.source.next_step()? else { break };
+            if self.options.to.is_some_and(|to| step.entry.nonce > to) {
+                // The rest is still read: only its end proves a bundle intact.
+                continue;
+            }
+            bytes += step.entry.bytes();
+            page.entries.push(step.entry);
+            page.receipts.push(step.receipt);
+        }
+        Ok(page)
+    }
+}
+
+struct Tally {
+    steps: u64,
+    failed: u64,
+    gas: u64,
+    last: Option<(Nonce, Hash)>,
+}
+
+#[derive(Default)]
+struct Page {
+    entries: Vec<LogEntry>,
+    receipts: Vec<Option<Vec<u8>>>,
+}
+
+impl Page {
+    fn evaluate(
+        &mut self,
+        session: &mut Session,
+        options: &Options,
+        start: Option<Nonce>,
+        position: Option<(u64, u64)>,
+        tally: &mut Tally,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), ReplayError> {
+        for (entry, receipt) in self.entries.drain(..).zip(self.receipts.drain(..)) {
+            if start.is_some_and(|start| entry.nonce <= start) {
+                session.skip(&entry)?;
+                continue;
+            }
+            let report = session.step(&entry)?;
+            tally.steps += 1;
+            tally.failed += u64::from(report.receipt.outcome != ao_commit::Outcome::Ok);
+            tally.gas = tally.gas.saturating_add(report.receipt.gas);
+            tally.last = Some((report.nonce, report.receipt_hash));
+            if options.from.is_none_or(|from| report.nonce >= from) {
+                let logged = LoggedStep { entry, receipt };
+                observer(Observed { logged: &logged, report: &report, session, position })?;
+            }
+        }
+        Ok(())
+    }
+}

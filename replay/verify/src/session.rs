@@ -1,0 +1,382 @@
+//! One process being replayed: entries in, receipts out.
+//!
+//! Not here: where entries come from (`source`), whether they may be believed (`LogVerifier`), comparing (`verify`).
+//! Invariant: receipts are a function of process, module, profile, policy and entries; a session that was saved and
+//! resumed at any nonce gives the same ones.
+
+use ao_commit::{
+    CheckpointPolicy, Global, GlobalKind, Hash, MemoryTree, Outcome, Receipt, ReceiptChain, StateParts,
+    host_state_hash, input_hash, result_hash, tables_hash,
+};
+use ao_kernel::guest::{Interrupt, TrapKind, Val};
+use ao_kernel::message::dedup;
+use ao_kernel::message::{Assignment, Message, Party, Shown, needs_process_of_old, write_env};
+use ao_kernel::profile::Profile;
+use ao_kernel::result::{Evaluated, OutcomeKind};
+use ao_kernel::{Machine, Module, ProcessLimits, Registers, Tracker};
+use ao_log::bundle::ModuleMeta;
+use ao_log::{LogEntry, Nonce};
+use ao_wire::{DataItem, MessageId, Tag};
+
+use crate::error::ReplayError;
+use crate::limits::process_limits;
+
+/// All that is fixed for a process before its first message.
+pub struct Setup {
+    process_item: Vec<u8>,
+    env_json: String,
+    limits: ProcessLimits,
+    module: Module,
+    module_id: Hash,
+    policy: CheckpointPolicy,
+    tracker: Tracker,
+}
+
+/// A process and the end of its receipt chain.
+pub struct Session {
+    setup: Setup,
+    machine: Machine,
+    tree: MemoryTree,
+    seen: dedup::Seen,
+    chain: ReceiptChain,
+    json: Vec<u8>,
+    groups_changed: u64,
+}
+
+/// What one entry led to.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// The nonce.
+    pub nonce: Nonce,
+    /// Id of the message, or of the process at its own nonce 0.
+    pub message: MessageId,
+    /// The receipt, which says how the step ended.
+    pub receipt: Receipt,
+    /// Hash of the receipt.
+    pub receipt_hash: Hash,
+    /// Body of `GET /result`.
+    pub result_json: Vec<u8>,
+}
+
+/// The state at the end of a session, committed beside the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commitment {
+    /// BLAKE3 of the whole linear memory.
+    pub memory_root: Hash,
+    /// Everything a later step can see.
+    pub state_root: Hash,
+    /// Bytes of linear memory.
+    pub memory_bytes: u64,
+}
+
+impl Setup {
+    /// Prepares a process to run on `module`.
+    ///
+    /// # Errors
+    /// Tags that cannot be read.
+    pub fn new(
+        process_item: &[u8],
+        meta: &ModuleMeta,
+        module: Module,
+        policy: CheckpointPolicy,
+        tracker: Tracker,
+    ) -> Result<Self, ReplayError> {
+        let item = DataItem::parse(process_item).map_err(ao_log::LogFault::ProcessItem)?;
+        let shown = Shown::new(item);
+        let module_tags: Vec<Tag<'_>> = meta.tags.iter().map(|tag| Tag::new(&tag.name, &tag.value)).collect();
+        let mut env_json = Vec::new();
+        let (process_id, module_id) = (shown.item().id.to_string(), meta.id.to_string());
+        write_env(
+            Party { id: &process_id, owner: shown.item().owner, tags: shown.item().tags },
+            Party { id: &module_id, owner: &meta.owner, tags: &module_tags },
+            &mut env_json,
+        );
+        let tag_of = |tags: &[Tag<'_>], name: &str| {
+            tags.iter().find(|tag| tag.name == name.as_bytes()).map(|tag| tag.value_str().into_owned())
+        };
+        let limits = process_limits(|name| tag_of(shown.item().tags, name), |name| tag_of(&module_tags, name))?;
+        Ok(Self {
+            process_item: process_item.to_vec(),
+            env_json: String::from_utf8(env_json).expect("JSON is written as UTF-8"),
+            limits,
+            module,
+            module_id: meta.id.id().0,
+            policy,
+            tracker,
+        })
+    }
+
+    pub(crate) fn process_id(&self) -> Hash {
+        self.process().id().0
+    }
+
+    fn process(&self) -> DataItem<'_> {
+        DataItem::parse(&self.process_item).expect("parsed when the setup was made")
+    }
+}
+
+impl Session {
+    /// A process before its first message.
+    ///
+    /// # Errors
+    /// A module that does not start, or the host's trouble.
+    pub fn start(setup: Setup, first_nonce: Nonce) -> Result<Self, ReplayError> {
+        let machine = Machine::start(&setup.module, setup.env_json.clone(), &setup.limits, setup.tracker)?;
+        let chain = ReceiptChain::start(
+            setup.process_id(),
+            *setup.module.hash(),
+            Profile::default().id().0,
+            setup.policy,
+            first_nonce.0,
+        );
+        Self::assemble(setup, machine, chain)
+    }
+
+    /// A process as it was after `last`, from what `commit` and the memory gave then.
+    ///
+    /// Entries up to that nonce must then be given to `skip`, for the duplicates among the later ones.
+    ///
+    /// # Errors
+    /// A state that does not fit, or the host's trouble.
+    pub fn resume<'a>(
+        setup: Setup,
+        last: &Receipt,
+        registers: &Registers,
+        groups: impl Iterator<Item = (u32, &'a [u8])>,
+    ) -> Result<Self, ReplayError> {
+        let (env_json, limits) = (setup.env_json.clone(), &setup.limits);
+        let machine = Machine::resume(&setup.module, env_json, limits, setup.tracker, registers, groups)?;
+        let chain = ReceiptChain::resume(last, setup.policy);
+        Self::assemble(setup, machine, chain)
+    }
+
+    fn assemble(setup: Setup, machine: Machine, chain: ReceiptChain) -> Result<Self, ReplayError> {
+        let tree = MemoryTree::new(0)?;
+        Ok(Self { setup, machine, tree, seen: dedup::Seen::default(), chain, json: Vec::new(), groups_changed: 0 })
+    }
+
+    /// Remembers an entry that lies before the state this session was resumed from.
+    ///
+    /// # Errors
+    /// An entry that makes no message.
+    pub fn skip(&mut self, entry: &LogEntry) -> Result<(), ReplayError> {
+        let Self { setup, seen, .. } = self;
+        with_message(setup, entry, |message| {
+            seen.is_duplicate(message);
+            Ok(())
+        })
+    }
+
+    /// Applies the next entry.
+    ///
+    /// # Errors
+    /// An entry that makes no message, or the host's trouble. A failing guest is no error.
+    pub fn step(&mut self, entry: &LogEntry) -> Result<StepReport, ReplayError> {
+        let Self { setup, machine, seen, json, .. } = self;
+        let (message_id, assignment_id, step) = with_message(setup, entry, |message| {
+            if entry.nonce == Nonce(0) {
+                show_process_of_old(setup, machine, entry, message)?;
+            }
+            json.clear();
+            message.write(json);
+            let step = if seen.is_duplicate(message) {
+                None
+            } else {
+                Some(machine.step(text(json)).map_err(|source| ReplayError::Machine { nonce: entry.nonce, source })?)
+            };
+            let assignment = parse(entry.nonce, &entry.assignment)?;
+            Ok((MessageId::from(message.item().id), assignment.id().0, step))
+        })?;
+        let (evaluated, outcome, gas) = match step {
+            Some(step) => {
+                let outcome = outcome(step.evaluated.kind, step.interrupt.as_ref());
+                (step.evaluated, outcome, step.gas_used)
+            }
+            None => (Evaluated::duplicate(), Outcome::SkippedDuplicate, 0),
+        };
+        let state_root = match self.setup.policy.root_due(entry.nonce.0) {
+            true => Some(self.commit()?.0.state_root),
+            false => None,
+        };
+        let receipt = self.chain.push(ao_commit::Step {
+            nonce: entry.nonce.0,
+            assignment_id,
+            input_hash: input_hash(&self.json, self.setup.env_json.as_bytes()),
+            outcome,
+            result_hash: result_hash(&evaluated.result_json),
+            gas,
+            state_root,
+        })?;
+        Ok(StepReport {
+            nonce: entry.nonce,
+            message: message_id,
+            receipt_hash: self.chain.head(),
+            receipt,
+            result_json: evaluated.result_json,
+        })
+    }
+
+    /// Commits to the state as it is now, whether or not a receipt is due, and gives what it takes to resume.
+    ///
+    /// # Errors
+    /// The host's trouble.
+    pub fn commit(&mut self) -> Result<(Commitment, Registers), ReplayError> {
+        let mut changed = Vec::new();
+        let nonce = Nonce(self.chain.next_nonce());
+        let registers = self
+            .machine
+            .commit(|index| changed.push(index))
+            .map_err(|source| ReplayError::Machine { nonce, source })?;
+        self.tree.resize(registers.memory_bytes)?;
+        let memory = self.machine.memory();
+        self.tree.update(changed.iter().map(|index| (*index, group(memory, *index))))?;
+        self.groups_changed += changed.len() as u64;
+        let globals: Vec<Global> = registers.globals.iter().map(|(index, value)| global(*index, *value)).collect();
+        let memory_root = self.tree.root();
+        let state_root = StateParts {
+            module_id: self.setup.module_id,
+            module_hash: *self.setup.module.hash(),
+            profile: Profile::default().id().0,
+            memory_len: registers.memory_bytes,
+            memory_root,
+            globals: &globals,
+            tables: tables_hash(&[]),
+            host_state: host_state_hash(&registers.host),
+        }
+        .root()
+        .0;
+        Ok((Commitment { memory_root, state_root, memory_bytes: registers.memory_bytes }, registers))
+    }
+
+    /// The groups of memory that are not all zero, as they were at the last commit.
+    pub(crate) fn committed_groups(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.machine.committed_groups()
+    }
+
+    /// The whole linear memory.
+    pub fn memory(&mut self) -> &[u8] {
+        self.machine.memory()
+    }
+
+    /// Bytes of memory hashed so far: the groups found changed at each commit.
+    pub fn bytes_changed(&self) -> u64 {
+        self.groups_changed * ao_kernel::GROUP_BYTES as u64
+    }
+
+    /// How written memory is found.
+    pub fn tracker_name(&self) -> &'static str {
+        self.machine.tracker_name()
+    }
+}
+
+fn group(memory: &[u8], index: u32) -> &[u8] {
+    let start = index as usize * ao_kernel::GROUP_BYTES;
+    &memory[start..start + ao_kernel::GROUP_BYTES]
+}
+
+fn text(json: &[u8]) -> &str {
+    std::str::from_utf8(json).expect("JSON is written as UTF-8")
+}
+
+fn parse(nonce: Nonce, bytes: &[u8]) -> Result<DataItem<'_>, ReplayError> {
+    DataItem::parse(bytes).map_err(|source| ao_log::LogFault::AssignmentItem { nonce, source }.into())
+}
+
+/// Builds the message of an entry and hands it to `f`.
+fn with_message<T>(
+    setup: &Setup,
+    entry: &LogEntry,
+    f: impl FnOnce(&Message<'_>) -> Result<T, ReplayError>,
+) -> Result<T, ReplayError> {
+    let nonce = entry.nonce;
+    let process = Shown::new(setup.process());
+    let assignment_tags: Vec<Tag<'_>> = parse(nonce, &entry.assignment)?.tags().collect();
+    let assignment =
+        Assignment::from_tags(&assignment_tags).map_err(|source| ReplayError::Message { nonce, source })?;
+    if let (None, Some(id)) = (&entry.message, assigned(nonce, &entry.assignment)?)
+        && id.id() != process.item().id
+    {
+        return Err(ReplayError::Absent { nonce, id });
+    }
+    let in_log = entry.message.as_deref().map(|bytes| parse(nonce, bytes)).transpose()?.map(Shown::new);
+    let message = Message::of_entry(process.item(), assignment, in_log.as_ref().map(Shown::item), None);
+    f(&message)
+}
+
+/// The message an assignment names.
+fn assigned(nonce: Nonce, assignment: &[u8]) -> Result<Option<MessageId>, ReplayError> {
+    let assignment = ao_log::Assignment::from_item(&parse(nonce, assignment)?)
+        .map_err(|source| ao_log::LogFault::Assignment { nonce, source })?;
+    Ok(assignment.message)
+}
+
+/// Before the first message of a log that does not hold its process, the module is shown the process.
+///
+/// When the scheduler took the process stands in no signed item; the first assignment is the nearest that does.
+fn show_process_of_old(
+    setup: &Setup,
+    machine: &mut Machine,
+    entry: &LogEntry,
+    first: &Message<'_>,
+) -> Result<(), ReplayError> {
+    let tags = match first {
+        Message::Assigned(..) => None,
+        _ => Some(first.item().tags),
+    };
+    if !needs_process_of_old(tags) {
+        return Ok(());
+    }
+    let item = parse(entry.nonce, &entry.assignment)?;
+    let assignment = ao_log::Assignment::from_item(&item)
+        .map_err(|source| ao_log::LogFault::Assignment { nonce: entry.nonce, source })?;
+    let process = Shown::new(setup.process());
+    let mut json = Vec::new();
+    Message::ProcessOfOld {
+        item: process.item(),
+        timestamp_ms: assignment.timestamp.0,
+        block_height: assignment.block_height.0,
+    }
+    .write(&mut json);
+    machine.step(text(&json)).map_err(|source| ReplayError::Machine { nonce: entry.nonce, source })?;
+    Ok(())
+}
+
+fn global(index: u32, value: Val) -> Global {
+    let kind = match value {
+        Val::I32(_) => GlobalKind::I32,
+        Val::I64(_) => GlobalKind::I64,
+        Val::F32(_) => GlobalKind::F32,
+        Val::F64(_) => GlobalKind::F64,
+    };
+    Global { index, kind, bits: u128::from(value.as_u64()) }
+}
+
+fn outcome(kind: OutcomeKind, interrupt: Option<&Interrupt>) -> Outcome {
+    match (kind, interrupt) {
+        (_, Some(Interrupt::Trap(trap))) => trapped(*trap),
+        (_, Some(Interrupt::OutOfGas)) => Outcome::OutOfGas,
+        (_, Some(Interrupt::Exit(_))) => Outcome::Exit,
+        (_, Some(Interrupt::Abort(_) | Interrupt::LongJmp)) => Outcome::Abort,
+        (OutcomeKind::Evaluated, None) => Outcome::Ok,
+        (OutcomeKind::ModuleError, None) => Outcome::ModuleError,
+        (OutcomeKind::AllocationFailure, None) => Outcome::AllocationFailure,
+        (OutcomeKind::Refused, None) => Outcome::Refused,
+        (OutcomeKind::Duplicate, None) => Outcome::SkippedDuplicate,
+        (_, None) => Outcome::MalformedAnswer,
+    }
+}
+
+fn trapped(trap: TrapKind) -> Outcome {
+    match trap {
+        TrapKind::Unreachable => Outcome::Unreachable,
+        TrapKind::MemoryOutOfBounds => Outcome::MemoryOutOfBounds,
+        TrapKind::TableOutOfBounds => Outcome::TableOutOfBounds,
+        TrapKind::IndirectCallToNull => Outcome::IndirectCallToNull,
+        TrapKind::BadSignature => Outcome::BadSignature,
+        TrapKind::IntegerOverflow => Outcome::IntegerOverflow,
+        TrapKind::DivisionByZero => Outcome::DivisionByZero,
+        TrapKind::BadConversionToInteger => Outcome::BadConversionToInteger,
+        TrapKind::StackOverflow => Outcome::StackOverflow,
+        TrapKind::Other => Outcome::OtherTrap,
+    }
+}

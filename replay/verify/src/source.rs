@@ -1,0 +1,316 @@
+//! Where a log comes from: a replay bundle or a log folder, read as one stream of steps.
+//!
+//! Not here: whether the log can be trusted (`LogVerifier`), what its steps do (`session`).
+//! Invariant: a stream holds one step in memory, whatever the size of the log.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use ao_log::bundle::{BundleReadError, BundleReader, BundleRoot, Manifest, ModuleMeta, Record};
+use ao_log::{ChainRule, FolderError, LogEntry, LogFolder, Nonce, ProcessInfo};
+use ao_wire::DataItem;
+
+/// Why a log cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The file system refused.
+    #[error("{}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder is not a log folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The file is not an intact bundle.
+    #[error("{}: not an intact replay bundle", path.display())]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and at which offset.
+        #[source]
+        source: BundleReadError,
+    },
+    /// The module's bytes are neither in the log nor given.
+    #[error("{}: the module is named by BLAKE3 {} and not embedded: give it with --module FILE", path.display(), hex(blake3))]
+    NoModule {
+        /// The bundle.
+        path: PathBuf,
+        /// The module's hash.
+        blake3: [u8; 32],
+    },
+    /// The module file is another module.
+    #[error("{}: BLAKE3 {}, but the log runs {}", path.display(), hex(found), hex(expected))]
+    OtherModule {
+        /// The file given.
+        path: PathBuf,
+        /// Its hash.
+        found: [u8; 32],
+        /// The hash in the log.
+        expected: [u8; 32],
+    },
+}
+
+pub(crate) fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
+}
+
+/// A state that a run can start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedState {
+    /// Nonce of the last step in it.
+    pub nonce: Nonce,
+    /// See [`crate::checkpoint`].
+    pub meta: Vec<u8>,
+    /// Groups of memory.
+    pub body: Vec<u8>,
+}
+
+/// One nonce of a log with what a bundle keeps beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedStep {
+    /// Assignment and message.
+    pub entry: LogEntry,
+    /// The recorded receipt, if there is one.
+    pub receipt: Option<Vec<u8>>,
+}
+
+/// A log, opened.
+pub struct Source {
+    /// What the log is about.
+    pub manifest: Manifest,
+    /// The process' data item.
+    pub process: Vec<u8>,
+    /// The module's identity.
+    pub module: ModuleMeta,
+    /// The module's bytes, if the log holds them.
+    pub wasm: Option<Vec<u8>>,
+    /// The state before the first entry, if the log does not begin at the beginning.
+    pub start: Option<SavedState>,
+    path: PathBuf,
+    steps: Steps,
+}
+
+enum Steps {
+    Folder { folder: LogFolder, next: u64 },
+    Bundle { reader: Box<BundleReader<BufReader<File>>>, pending: Option<LoggedStep>, done: bool },
+}
+
+impl Source {
+    /// Opens a log folder or a bundle.
+    ///
+    /// # Errors
+    /// Whatever makes it neither.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        if path.is_dir() { Self::open_folder(path) } else { Self::open_bundle(path) }
+    }
+
+    fn open_folder(path: &Path) -> Result<Self, SourceError> {
+        let folder = LogFolder::open(path)?;
+        let ao_log::Module { meta, wasm } = folder.module()?;
+        let first = folder.nonces().start;
+        let manifest = Manifest {
+            process: folder.process_info().id,
+            first_nonce: Nonce(first),
+            chain_rule: chain_rule(&folder)?,
+            profile: ao_kernel::profile::Profile::default().name().into(),
+            extra: Vec::new(),
+        };
+        Ok(Self {
+            manifest,
+            process: folder.process().to_vec(),
+            module: meta,
+            wasm: Some(wasm),
+            start: None,
+            path: path.into(),
+            steps: Steps::Folder { folder, next: first },
+        })
+    }
+
+    fn open_bundle(path: &Path) -> Result<Self, SourceError> {
+        let damaged = |source| SourceError::Bundle { path: path.into(), source };
+        let mut reader = open_reader(path)?;
+        let mut header = Header::default();
+        let mut state: Option<SavedState> = None;
+        let mut pending = None;
+        while let Some(record) = reader.next_record().map_err(damaged)? {
+            match record {
+                Record::Manifest(manifest) => header.manifest = Some(manifest),
+                Record::Process(item) => header.process = item.to_vec(),
+                Record::Module(meta) => header.module = Some(meta),
+                Record::ModuleChunk(bytes) => header.wasm.extend_from_slice(bytes),
+                Record::Checkpoint { nonce, meta, .. } => {
+                    state = Some(SavedState { nonce, meta: meta.to_vec(), body: Vec::new() });
+                }
+                Record::CheckpointChunk(bytes) => extend(&mut state, bytes),
+                Record::Entry { nonce, assignment, message } => {
+                    pending = Some(logged(nonce, assignment, message));
+                    break;
+                }
+                Record::Transcript { .. } | Record::Receipt { .. } => {}
+            }
+        }
+        let done = pending.is_none();
+        let (manifest, module) = header.manifest.zip(header.module).expect("the reader yields both before it ends");
+        let wasm = module.embedded.then_some(header.wasm);
+        let steps = Steps::Bundle { reader: Box::new(reader), pending, done };
+        Ok(Self { manifest, process: header.process, module, wasm, start: state, path: path.into(), steps })
+    }
+
+    /// What the process' tags say.
+    ///
+    /// # Errors
+    /// The item is no ao process.
+    pub fn process_info(&self) -> Result<ProcessInfo, ao_log::LogFault> {
+        let item = DataItem::parse(&self.process).map_err(ao_log::LogFault::ProcessItem)?;
+        ProcessInfo::from_item(&item).map_err(ao_log::LogFault::Process)
+    }
+
+    /// The module's bytes: those given if any, else those in the log; checked against the log's hash.
+    ///
+    /// # Errors
+    /// There are none, or they are another module's.
+    pub fn take_wasm(&mut self, file: Option<&Path>) -> Result<Vec<u8>, SourceError> {
+        let expected = self.module.wasm_blake3;
+        let Some(path) = file else {
+            let missing = || SourceError::NoModule { path: self.path.clone(), blake3: expected };
+            return self.wasm.take().ok_or_else(missing);
+        };
+        let wasm = std::fs::read(path).map_err(|source| SourceError::Io { path: path.into(), source })?;
+        let found = *blake3::hash(&wasm).as_bytes();
+        if found == expected { Ok(wasm) } else { Err(SourceError::OtherModule { path: path.into(), found, expected }) }
+    }
+
+    /// The next step; `None` at the end, which for a bundle has proved it intact.
+    ///
+    /// # Errors
+    /// The log is damaged from here on.
+    pub fn next_step(&mut self) -> Result<Option<LoggedStep>, SourceError> {
+        match &mut self.steps {
+            Steps::Folder { folder, next } => {
+                if *next >= folder.nonces().end {
+                    return Ok(None);
+                }
+                let entry = folder.entry(Nonce(*next))?;
+                *next += 1;
+                Ok(Some(LoggedStep { entry, receipt: None }))
+            }
+            Steps::Bundle { reader, pending, done } => next_of_bundle(reader, pending, done)
+                .map_err(|source| SourceError::Bundle { path: self.path.clone(), source }),
+        }
+    }
+
+    /// The last state saved after a nonce below `from`; folders hold none.
+    ///
+    /// # Errors
+    /// The bundle is damaged.
+    pub fn last_state_before(&self, from: Nonce) -> Result<Option<SavedState>, SourceError> {
+        let Steps::Bundle { .. } = self.steps else { return Ok(None) };
+        let damaged = |source| SourceError::Bundle { path: self.path.clone(), source };
+        let mut reader = open_reader(&self.path)?;
+        let mut state: Option<SavedState> = None;
+        let mut wanted = false;
+        while let Some(record) = reader.next_record().map_err(damaged)? {
+            match record {
+                Record::Checkpoint { nonce, meta, .. } => {
+                    wanted = nonce < from;
+                    if wanted {
+                        state = Some(SavedState { nonce, meta: meta.to_vec(), body: Vec::new() });
+                    }
+                }
+                Record::CheckpointChunk(bytes) if wanted => extend(&mut state, bytes),
+                _ => {}
+            }
+        }
+        Ok(state)
+    }
+
+    /// Root of the bundle, once it was read to its end; `None` for folders.
+    pub fn bundle_root(&self) -> Option<BundleRoot> {
+        match &self.steps {
+            Steps::Bundle { reader, .. } => reader.root(),
+            Steps::Folder { .. } => None,
+        }
+    }
+
+    /// How many steps there are, where that is known without reading them.
+    pub fn steps_hint(&self) -> Option<u64> {
+        match &self.steps {
+            Steps::Folder { folder, .. } => Some(folder.nonces().end - folder.nonces().start),
+            Steps::Bundle { .. } => None,
+        }
+    }
+
+    /// Bytes read so far and in all, for progress over a bundle.
+    pub fn position(&self) -> Option<(u64, u64)> {
+        let Steps::Bundle { reader, .. } = &self.steps else { return None };
+        Some((reader.offset(), std::fs::metadata(&self.path).ok()?.len()))
+    }
+}
+
+fn open_reader(path: &Path) -> Result<BundleReader<BufReader<File>>, SourceError> {
+    let file = File::open(path).map_err(|source| SourceError::Io { path: path.into(), source })?;
+    BundleReader::new(BufReader::with_capacity(1 << 20, file))
+        .map_err(|source| SourceError::Bundle { path: path.into(), source })
+}
+
+#[derive(Default)]
+struct Header {
+    manifest: Option<Manifest>,
+    process: Vec<u8>,
+    module: Option<ModuleMeta>,
+    wasm: Vec<u8>,
+}
+
+fn logged(nonce: Nonce, assignment: &[u8], message: Option<&[u8]>) -> LoggedStep {
+    let entry = LogEntry { nonce, assignment: assignment.to_vec(), message: message.map(<[u8]>::to_vec) };
+    LoggedStep { entry, receipt: None }
+}
+
+fn extend(state: &mut Option<SavedState>, bytes: &[u8]) {
+    if let Some(state) = state {
+        state.body.extend_from_slice(bytes);
+    }
+}
+
+/// Collects what follows the pending entry up to the next one.
+fn next_of_bundle(
+    reader: &mut BundleReader<BufReader<File>>,
+    pending: &mut Option<LoggedStep>,
+    done: &mut bool,
+) -> Result<Option<LoggedStep>, BundleReadError> {
+    let Some(mut step) = pending.take().filter(|_| !*done) else { return Ok(None) };
+    loop {
+        match reader.next_record()? {
+            Some(Record::Entry { nonce, assignment, message }) => {
+                *pending = Some(logged(nonce, assignment, message));
+                return Ok(Some(step));
+            }
+            Some(Record::Receipt { bytes, .. }) => step.receipt = Some(bytes.to_vec()),
+            Some(_) => {}
+            None => {
+                *done = true;
+                return Ok(Some(step));
+            }
+        }
+    }
+}
+
+/// HyperBEAM's rule if the first assignment's chain value is right by it, else the legacy one.
+fn chain_rule(folder: &LogFolder) -> Result<ChainRule, FolderError> {
+    let Some(first) = folder.entries().next().transpose()? else { return Ok(ChainRule::Legacy) };
+    let matches = || {
+        let assignment = ao_log::Assignment::from_item(&DataItem::parse(&first.assignment).ok()?).ok()?;
+        let message = match &first.message {
+            Some(bytes) => DataItem::parse(bytes).ok()?.id().into(),
+            None => assignment.message?,
+        };
+        Some(assignment.hash_chain == ao_log::hyperbeam(ao_log::HyperBeamLink::First, &message))
+    };
+    Ok(if matches() == Some(true) { ChainRule::HyperBeam } else { ChainRule::Legacy })
+}
