@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::Instance;
+use crate::engine::{Instance, Tables};
 use crate::error::{MachineError, StartError};
 use crate::guest::{Interrupt, Val};
 use crate::host::{self, HostState};
@@ -57,6 +57,8 @@ impl Tracker {
 pub struct Registers {
     /// Mutable globals by index.
     pub globals: Vec<(u32, Val)>,
+    /// Function indexes in each table, where the module can change a table; else empty.
+    pub tables: Vec<Vec<Option<u32>>>,
     /// Clock, files and all else the host keeps for the guest, in canonical bytes.
     pub host: Vec<u8>,
     /// Bytes of linear memory.
@@ -80,8 +82,9 @@ pub struct Machine {
     env_json: String,
     image: Image,
     tracker: Box<dyn DirtyTracker>,
-    /// Globals and host state at the image.
+    /// Globals, tables and host state at the image.
     globals: Vec<(u32, Val)>,
+    tables: Tables,
     host: HostState,
     /// Messages that changed the state since the image, in order; replayed after a rollback.
     pending: Vec<String>,
@@ -115,13 +118,14 @@ impl Machine {
     fn assemble(mut instance: Instance, env_json: String, tracker: Tracker) -> Result<Self, StartError> {
         let tracker = tracker.make()?;
         let image = Image::new(instance.linear().mapping().bytes_max())?;
-        let (globals, host) = (instance.globals(), instance.host().clone());
+        let (globals, tables, host) = (instance.globals(), instance.tables(), instance.host().clone());
         let mut machine = Self {
             instance,
             env_json,
             image,
             tracker,
             globals,
+            tables,
             host,
             pending: Vec::new(),
             image_every: IMAGE_EVERY,
@@ -151,6 +155,9 @@ impl Machine {
             return Err(StartError::Checkpoint("its globals are other ones"));
         }
         instance.set_globals(&registers.globals);
+        if !instance.set_table_functions(&registers.tables) {
+            return Err(StartError::Checkpoint("its tables are other ones"));
+        }
         *instance.host() =
             HostState::decode(&registers.host).map_err(|_| StartError::Checkpoint("its host state is malformed"))?;
         instance.linear().set_bytes(registers.memory_bytes)?;
@@ -195,7 +202,12 @@ impl Machine {
                 changed(index);
             }
         }
-        Ok(Registers { globals: self.globals.clone(), host: self.host.encode(), memory_bytes })
+        Ok(Registers {
+            globals: self.globals.clone(),
+            tables: self.instance.table_functions(&self.tables),
+            host: self.host.encode(),
+            memory_bytes,
+        })
     }
 
     /// The groups of memory that are not all zero, as they were at the last commit, in ascending order.
@@ -242,6 +254,7 @@ impl Machine {
             touched.insert(index);
         })?;
         self.globals = self.instance.globals();
+        self.tables = self.instance.tables();
         self.host = self.instance.host().clone();
         self.pending.clear();
         Ok(())
@@ -252,6 +265,7 @@ impl Machine {
         self.image.restore(self.instance.linear().mapping_mut(), self.tracker.as_mut())?;
         self.instance.linear().publish();
         self.instance.set_globals(&self.globals);
+        self.instance.set_tables(&self.tables);
         *self.instance.host() = self.host.clone();
         for message_json in std::mem::take(&mut self.pending) {
             if self.evaluate(&message_json).evaluated.keeps_previous_memory() {

@@ -4,7 +4,7 @@
 //! Invariant: the compiled code depends on the module's bytes, its format and the profile, and on nothing else but the
 //! engine and the CPU that run it.
 
-use crate::admission::{self, AdmissionLimits, Facts};
+use crate::admission::{self, AdmissionLimits};
 use crate::engine::{self, ArtifactCache, Compiled, Instance};
 use crate::error::{LoadError, StartError};
 use crate::host::{self, HostState, ModuleFormat, ValType};
@@ -17,7 +17,6 @@ use crate::rewrite::{self, MeterType, Plan};
 #[derive(Clone)]
 pub struct Module {
     compiled: Compiled,
-    facts: Facts,
     format: ModuleFormat,
     hash: [u8; 32],
 }
@@ -28,27 +27,13 @@ impl Module {
     /// # Errors
     /// A module that is refused, with the section and item; or the host's trouble.
     pub fn load(wasm: &[u8], format: ModuleFormat, cache: Option<&ArtifactCache>) -> Result<Self, LoadError> {
-        let known = |module: &str, name: &str, ty: &wasmparser::FuncType| {
-            let types = |types: &[wasmparser::ValType]| types.iter().map(host_type).collect::<Option<Vec<_>>>();
-            let (Some(params), Some(results)) = (types(ty.params()), types(ty.results())) else { return false };
-            host::resolve(module, name, &params, &results, format).is_some()
-        };
         let hash = *blake3::hash(wasm).as_bytes();
-        let metered;
-        let wasm = if format.is_metering() {
-            let ty = if format.is_wide() { MeterType::I64 } else { MeterType::I32 };
-            metered = rewrite::meter_reference(wasm, ty)?;
-            &metered[..]
-        } else {
-            wasm
-        };
-        let facts = admission::admit(wasm, &AdmissionLimits::default(), &known)?;
-        let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
-        let rewritten = || Ok(rewrite::lower(&rewrite::instrument(wasm, &plan)?)?);
         let profile = Profile::default().id();
-        let identity: [&[u8]; 3] = [&hash, format.tag().as_bytes(), profile.as_bytes()];
-        let compiled = engine::compile(rewritten, &identity, cache)?;
-        Ok(Self { compiled, facts, format, hash })
+        // An artifact exists only of a module that these very limits and features let in.
+        let admission = format!("{:?} {:?}", AdmissionLimits::default(), admission::FEATURES);
+        let identity: [&[u8]; 4] = [&hash, format.tag().as_bytes(), profile.as_bytes(), admission.as_bytes()];
+        let compiled = engine::compile(|| prepare(wasm, format), &identity, cache)?;
+        Ok(Self { compiled, format, hash })
     }
 
     /// BLAKE3 of the module's bytes as published.
@@ -62,15 +47,34 @@ impl Module {
     }
 
     pub(crate) fn instantiate(&self, limits: &ProcessLimits) -> Result<Instance, StartError> {
-        let initial_pages = self.facts.memory.as_ref().map_or(0, |memory| memory.initial_pages);
-        let initial_bytes = initial_pages * WASM_PAGE_BYTES;
+        let initial_bytes = self.compiled.memory_pages_min() * WASM_PAGE_BYTES;
         if initial_bytes > limits.memory_bytes_max {
             return Err(StartError::MemoryLimit { initial_bytes, limit_bytes: limits.memory_bytes_max });
         }
         let pages_max = (limits.memory_bytes_max / WASM_PAGE_BYTES).min(65_535) as u32;
         let host = HostState::new(self.format, limits.compute_max, limits.memory_bytes_max);
-        Instance::new(&self.compiled, self.format, host, pages_max, !self.facts.mutates_tables)
+        Instance::new(&self.compiled, self.format, host, pages_max, self.compiled.tables_fixed())
     }
+}
+
+/// From a module as published to what the engine compiles.
+fn prepare(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
+    let known = |module: &str, name: &str, ty: &wasmparser::FuncType| {
+        let types = |types: &[wasmparser::ValType]| types.iter().map(host_type).collect::<Option<Vec<_>>>();
+        let (Some(params), Some(results)) = (types(ty.params()), types(ty.results())) else { return false };
+        host::resolve(module, name, &params, &results, format).is_some()
+    };
+    let metered;
+    let wasm = if format.is_metering() {
+        let ty = if format.is_wide() { MeterType::I64 } else { MeterType::I32 };
+        metered = rewrite::meter_reference(wasm, ty)?;
+        &metered[..]
+    } else {
+        wasm
+    };
+    admission::admit(wasm, &AdmissionLimits::default(), &known)?;
+    let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
+    Ok(rewrite::lower(&rewrite::instrument(wasm, &plan)?)?)
 }
 
 fn host_type(ty: &wasmparser::ValType) -> Option<ValType> {

@@ -19,6 +19,13 @@ use crate::result::ANSWER_BYTES_MAX;
 /// Units of 8 bytes of the frames that `rewrite` measures, not of native stack.
 pub const STACK_LIMIT: u32 = 512 * 1024;
 
+/// What each call from the host into the guest takes from that, so that recursion through host calls ends as
+/// deterministically as any other, long before the host's own stack does.
+///
+/// # Units
+/// As [`STACK_LIMIT`].
+pub const HOST_CALL_COST: u32 = 1024;
+
 /// Steps between two state roots of a process, unless it is strict: even, because the marks of Lua's collector alternate.
 pub const STATE_ROOT_EVERY: u64 = 32;
 
@@ -59,6 +66,7 @@ impl Profile {
             ("json.answer-bytes-max", ANSWER_BYTES_MAX.to_string()),
             ("json.depth-max", DEPTH_MAX.to_string()),
             ("json.values-max", VALUES_MAX.to_string()),
+            ("stack.host-call-units", HOST_CALL_COST.to_string()),
             ("stack.limit-units", STACK_LIMIT.to_string()),
         ];
         let rules = RULES.iter().chain(FAULTS).map(|(name, rule)| (*name, (*rule).to_owned()));

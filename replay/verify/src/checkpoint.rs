@@ -1,8 +1,9 @@
 //! A saved state: what a bundle keeps so that a run may start in the middle.
 //!
 //! ```text
-//! meta  u8 version 1 · u32 n · receipt[256] · u64 memory bytes · hash[32] chain value · u64 timestamp ·
-//!       u32 globals × (u32 index, u8 type, u64 bits) · u32 length · host state
+//! meta  u8 version 1 · receipt[256] · state root[32] · u64 memory bytes · chain value[32] · u64 timestamp ·
+//!       u32 globals × (u32 index, u8 type, u64 bits) ·
+//!       u32 tables × (u32 entries × u32 function index, 0xFFFF_FFFF for none) · host state
 //! body  groups that are not all zero, in ascending order: (u32 index, 4096 bytes)
 //! ```
 //!
@@ -51,6 +52,11 @@ pub fn save(session: &mut Session, receipt: &Receipt, assignment: &[u8]) -> Resu
         meta.extend_from_slice(&index.to_le_bytes());
         meta.push(type_code(*value));
         meta.extend_from_slice(&value.as_u64().to_le_bytes());
+    }
+    meta.extend_from_slice(&(registers.tables.len() as u32).to_le_bytes());
+    for table in &registers.tables {
+        meta.extend_from_slice(&(table.len() as u32).to_le_bytes());
+        meta.extend(table.iter().flat_map(|entry| entry.unwrap_or(u32::MAX).to_le_bytes()));
     }
     meta.extend_from_slice(&registers.host);
     let mut body = Vec::new();
@@ -128,7 +134,15 @@ impl Meta {
             let [code] = take(&mut rest)?;
             globals.push((index, value(code, u64::from_le_bytes(take(&mut rest)?))?));
         }
-        let registers = Registers { globals, host: rest.to_vec(), memory_bytes };
+        let mut tables = Vec::new();
+        for _ in 0..u32::from_le_bytes(take(&mut rest)?) {
+            let mut table = Vec::new();
+            for _ in 0..u32::from_le_bytes(take(&mut rest)?) {
+                table.push(Some(u32::from_le_bytes(take(&mut rest)?)).filter(|function| *function != u32::MAX));
+            }
+            tables.push(table);
+        }
+        let registers = Registers { globals, tables, host: rest.to_vec(), memory_bytes };
         Some(Self { receipt, registers, hash_chain, timestamp_ms, state_root })
     }
 }

@@ -240,7 +240,7 @@ impl Session {
             memory_len: registers.memory_bytes,
             memory_root,
             globals: &globals,
-            tables: tables_hash(&[]),
+            tables: tables_hash(&registers.tables),
             host_state: host_state_hash(&registers.host),
         }
         .root()

@@ -66,6 +66,22 @@ pub enum AdmissionError {
         /// Field name.
         name: String,
     },
+    /// An instruction whose effect cannot be undone when its step fails.
+    #[error("code section, {item}: `{instruction}` cannot be rolled back")]
+    Irreversible {
+        /// The function.
+        item: Item,
+        /// The instruction.
+        instruction: &'static str,
+    },
+    /// A mutable global that is no number: its value can be neither saved nor hashed.
+    #[error("global section: mutable global {global} has type {ty}")]
+    GlobalType {
+        /// Index of the global.
+        global: u32,
+        /// Its type.
+        ty: wasmparser::ValType,
+    },
     /// A table with 64-bit indexes.
     #[error("table section: table {table} has 64-bit indexes")]
     Table64 {

@@ -105,6 +105,7 @@ pub(super) fn look_into(
         offset: source.offset(),
         source,
     };
+    let irreversible = |instruction| AdmissionError::Irreversible { item: Item::function(index, wasm), instruction };
     check("bytes", body.as_bytes().len() as u64, limits.function_bytes_max)?;
     let mut locals = 0;
     for group in body.get_locals_reader().map_err(invalid)? {
@@ -120,8 +121,10 @@ pub(super) fn look_into(
                 check("nested blocks", nesting, limits.function_nesting_max)?;
             }
             Operator::End => nesting = nesting.saturating_sub(1),
+            Operator::TableGrow { .. } => return Err(irreversible("table.grow")),
+            Operator::ElemDrop { .. } => return Err(irreversible("elem.drop")),
+            Operator::DataDrop { .. } => return Err(irreversible("data.drop")),
             Operator::TableSet { .. }
-            | Operator::TableGrow { .. }
             | Operator::TableFill { .. }
             | Operator::TableCopy { .. }
             | Operator::TableInit { .. } => facts.mutates_tables = true,

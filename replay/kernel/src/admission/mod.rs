@@ -111,8 +111,14 @@ impl Gate<'_> {
             }
             Payload::GlobalSection(section) => {
                 count("globals", section.count(), limits.globals_max)?;
-                for global in section {
-                    let ty = global.map_err(read)?.ty;
+                for (global, ty) in (0_u32..).zip(section) {
+                    let ty = ty.map_err(read)?.ty;
+                    if ty.mutable
+                        && (matches!(ty.content_type, wasmparser::ValType::Ref(_))
+                            || ty.content_type == wasmparser::ValType::V128)
+                    {
+                        return Err(AdmissionError::GlobalType { global, ty: ty.content_type });
+                    }
                     self.facts.globals.push(GlobalFact { ty: ty.content_type, mutable: ty.mutable });
                 }
             }

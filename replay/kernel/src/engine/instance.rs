@@ -13,16 +13,14 @@ use wasmer::{
 };
 
 use super::Compiled;
-use super::linear::{GuestTunables, Linear};
+use super::linear::{GuestTunables, Linear, TableView};
 use crate::error::StartError;
 use crate::guest::{Guest, Interrupt, TrapKind, Val};
 use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
-use crate::profile::STACK_LIMIT;
-use crate::rewrite::{DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_GLOBAL_PREFIX, EXPORT_START, EXPORT_TABLE_PREFIX};
-
-/// What each call from the host into the guest takes from the stack counter, so that recursion through host calls ends
-/// as deterministically as any other, long before the host's own stack does.
-const HOST_CALL_COST: i32 = 1024;
+use crate::profile::{HOST_CALL_COST, STACK_LIMIT};
+use crate::rewrite::{
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GLOBAL_PREFIX, EXPORT_START, EXPORT_TABLE_PREFIX,
+};
 
 /// Native stack of each call into compiled code: 16 times what the counter admits, so that the counter runs out first.
 const NATIVE_STACK_BYTES: usize = 64 << 20;
@@ -50,7 +48,15 @@ pub(crate) struct Instance {
     store: Store,
     env: FunctionEnv<Env>,
     linear: Linear,
+    /// Tables that some instruction of the module can change, and what their entries can point to. Empty if none can.
+    tables: Vec<TableView>,
+    /// Function indexes by the address compiled code knows the function by.
+    functions: BTreeMap<usize, u32>,
 }
+
+/// Entries of tables, as addresses that mean something to one instance only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tables(Vec<Vec<usize>>);
 
 /// The store as a `Guest`, inside and outside of host calls.
 struct Context<'a> {
@@ -80,7 +86,7 @@ impl Instance {
         pages_max: u32,
         tables_fixed: bool,
     ) -> Result<Self, StartError> {
-        let (tunables, slot) = GuestTunables::new(pages_max, NATIVE_STACK_BYTES);
+        let (tunables, made) = GuestTunables::new(pages_max, NATIVE_STACK_BYTES);
         let mut engine = compiled.engine.clone();
         wasmer::sys::NativeEngineExt::set_tunables(&mut engine, tunables);
         let mut store = Store::new(engine);
@@ -97,11 +103,48 @@ impl Instance {
         }
         let instance = wasmer::Instance::new(&mut store, &compiled.module, &imports)
             .map_err(|error| StartError::Instantiate(Box::new(error)))?;
-        let linear =
-            slot.lock().expect("nothing panics while the slot is locked").take().ok_or(StartError::NoMemory)?;
+        let made = std::mem::take(&mut *made.lock().expect("nothing panics while this is locked"));
+        let linear = made.linear.ok_or(StartError::NoMemory)?;
         let parts = Parts::new(&instance, linear.clone(), tables_fixed)?;
+        let functions = if tables_fixed { BTreeMap::new() } else { function_addresses(&instance, &store) };
+        let tables = if tables_fixed { Vec::new() } else { made.tables };
         env.as_mut(&mut store).parts = Some(parts);
-        Ok(Self { store, env, linear })
+        Ok(Self { store, env, linear, tables, functions })
+    }
+
+    pub(crate) fn tables(&self) -> Tables {
+        Tables(self.tables.iter().map(TableView::read).collect())
+    }
+
+    /// Puts back what `tables` of this instance gave.
+    pub(crate) fn set_tables(&mut self, tables: &Tables) {
+        for (view, entries) in self.tables.iter_mut().zip(&tables.0) {
+            view.write(entries);
+        }
+    }
+
+    /// The same entries as function indexes, which mean the same in every instance.
+    pub(crate) fn table_functions(&self, tables: &Tables) -> Vec<Vec<Option<u32>>> {
+        let index = |address: &usize| self.functions.get(address).copied();
+        tables.0.iter().map(|entries| entries.iter().map(index).collect()).collect()
+    }
+
+    /// Puts back what `table_functions` of any instance of this module gave; `false` if it does not fit.
+    pub(crate) fn set_table_functions(&mut self, tables: &[Vec<Option<u32>>]) -> bool {
+        let addresses: BTreeMap<u32, usize> =
+            self.functions.iter().map(|(address, index)| (*index, *address)).collect();
+        let address = |function: &Option<u32>| match function {
+            Some(index) => addresses.get(index).copied(),
+            None => Some(0),
+        };
+        let entries = tables.iter().map(|table| table.iter().map(address).collect::<Option<Vec<_>>>());
+        let Some(entries) = entries.collect::<Option<Vec<_>>>() else { return false };
+        let present = self.tables();
+        let fits = present.0.len() == entries.len() && present.0.iter().zip(&entries).all(|(a, b)| a.len() == b.len());
+        if fits {
+            self.set_tables(&Tables(entries));
+        }
+        fits
     }
 
     /// Runs `f` with this instance as the guest.
@@ -153,7 +196,7 @@ impl Parts {
         let index = |name: &str, prefix| name.strip_prefix(prefix).and_then(|n: &str| n.parse::<u32>().ok());
         for (name, export) in instance.exports.iter() {
             match export {
-                Extern::Function(function) => {
+                Extern::Function(function) if !name.starts_with(EXPORT_FUNCTION_PREFIX) => {
                     functions.insert(name.clone(), function.clone());
                 }
                 Extern::Global(global) if name == EXPORT_DEPTH => depth = Some(global.clone()),
@@ -168,6 +211,19 @@ impl Parts {
         let entries = tables_fixed.then(BTreeMap::new);
         Ok(Self { linear, functions, globals, tables, depth, entries })
     }
+}
+
+/// The functions that table entries can point to, by their addresses.
+fn function_addresses(instance: &wasmer::Instance, store: &Store) -> BTreeMap<usize, u32> {
+    let index = |name: &str| name.strip_prefix(EXPORT_FUNCTION_PREFIX).and_then(|n| n.parse().ok());
+    let functions = instance.exports.iter().functions();
+    functions
+        .filter_map(|(name, function)| {
+            let raw = Value::FuncRef(Some(function.clone())).as_raw(store);
+            // SAFETY: `as_raw` of a function reference fills this field of the union.
+            Some((unsafe { raw.funcref }, index(name)?))
+        })
+        .collect()
 }
 
 fn resolve(module: &str, name: &str, ty: &FunctionType, format: ModuleFormat) -> Option<HostFn> {
@@ -195,10 +251,10 @@ impl Context<'_> {
 
     fn run(&mut self, function: &Function, args: &[Val]) -> Result<Option<Val>, Interrupt> {
         let depth = self.call_depth();
-        if depth < HOST_CALL_COST {
+        if depth < HOST_CALL_COST as i32 {
             return Err(Interrupt::Trap(TrapKind::StackOverflow));
         }
-        self.set_call_depth(depth - HOST_CALL_COST);
+        self.set_call_depth(depth - HOST_CALL_COST as i32);
         let args: Vec<Value> = args.iter().copied().map(to_value).collect();
         match function.call(&mut self.store, &args) {
             Ok(results) => {

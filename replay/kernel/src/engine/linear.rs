@@ -1,4 +1,5 @@
-//! wasmer's view of a guest's linear memory: our own mapping, shared between compiled code and the step driver.
+//! wasmer's view of a guest's linear memory: our own mapping, shared between compiled code and the step driver; and our
+//! view of its tables.
 //!
 //! Not here: what is dirty or committed (`memory`).
 //! Invariant: the mapping never moves, and the length compiled code sees is always the mapping's length.
@@ -120,19 +121,61 @@ impl LinearMemory for Linear {
     }
 }
 
-/// Gives one instance its memory, its limits and its native stack, and hands the memory out to the driver.
+/// Where the entries of an instance's tables lie: one pointer to a function each, null for an empty entry.
+pub(crate) struct TableView(NonNull<VMTableDefinition>);
+
+// SAFETY: as for `Linear`: reached only through the exclusively borrowed `Machine`.
+unsafe impl Send for TableView {}
+
+impl TableView {
+    fn entries(&self) -> (*mut usize, usize) {
+        // SAFETY: the definition lives in the instance context, which lives as long as the `Machine` that holds this.
+        let definition = unsafe { self.0.as_ref() };
+        (definition.base.cast(), definition.current_elements as usize)
+    }
+
+    pub(crate) fn read(&self) -> Vec<usize> {
+        let (base, count) = self.entries();
+        if count == 0 {
+            return Vec::new();
+        }
+        // SAFETY: a table of functions is an array of `count` pointers at `base`; no compiled code runs meanwhile.
+        unsafe { std::slice::from_raw_parts(base, count) }.to_vec()
+    }
+
+    /// Writes back what `read` gave. Tables never grow (admission refuses `table.grow`), so the length is the same.
+    pub(crate) fn write(&mut self, entries: &[usize]) {
+        let (base, count) = self.entries();
+        assert_eq!(entries.len(), count, "tables never grow");
+        // SAFETY: as in `read`, and the words written were read from this very table.
+        unsafe { std::ptr::copy_nonoverlapping(entries.as_ptr(), base, count) };
+    }
+}
+
+/// What the engine made for an instance, handed out to the driver.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) linear: Option<Linear>,
+    pub(crate) tables: Vec<TableView>,
+}
+
+/// Gives one instance its memory, its limits and its native stack, and hands memory and tables out to the driver.
 pub(crate) struct GuestTunables {
     base: BaseTunables,
     pages_max: u32,
     config: VMConfig,
-    slot: Arc<Mutex<Option<Linear>>>,
+    made: Arc<Mutex<Made>>,
 }
 
 impl GuestTunables {
-    pub(crate) fn new(pages_max: u32, native_stack_bytes: usize) -> (Self, Arc<Mutex<Option<Linear>>>) {
-        let slot = Arc::new(Mutex::new(None));
+    pub(crate) fn new(pages_max: u32, native_stack_bytes: usize) -> (Self, Arc<Mutex<Made>>) {
+        let made = Arc::new(Mutex::new(Made::default()));
         let config = VMConfig { wasm_stack_size: Some(native_stack_bytes) };
-        (Self { base: BaseTunables::new(), pages_max, config, slot: Arc::clone(&slot) }, slot)
+        (Self { base: BaseTunables::new(), pages_max, config, made: Arc::clone(&made) }, made)
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, Made> {
+        self.made.lock().expect("nothing panics while this is locked")
     }
 }
 
@@ -162,7 +205,7 @@ impl Tunables for GuestTunables {
         let inner = Inner { mapping: UnsafeCell::new(mapping), definition, pages_max, ty: *ty };
         let mut linear = Linear(Arc::new(inner));
         linear.publish();
-        *self.slot.lock().expect("nothing panics while the slot is locked") = Some(linear.clone());
+        self.made().linear = Some(linear.clone());
         Ok(VMMemory(Box::new(linear)))
     }
 
@@ -176,6 +219,7 @@ impl Tunables for GuestTunables {
         style: &TableStyle,
         definition: NonNull<VMTableDefinition>,
     ) -> Result<VMTable, String> {
+        self.made().tables.push(TableView(definition));
         // SAFETY: the caller's promise about `definition` is passed on unchanged.
         unsafe { self.base.create_vm_table(ty, style, definition) }
     }

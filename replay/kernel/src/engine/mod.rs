@@ -8,7 +8,7 @@ mod instance;
 mod linear;
 
 pub use cache::ArtifactCache;
-pub(crate) use instance::Instance;
+pub(crate) use instance::{Instance, Tables};
 
 use std::sync::Arc;
 
@@ -17,15 +17,30 @@ use wasmer::Engine;
 use wasmer::sys::{Cranelift, CraneliftOptLevel, EngineBuilder, Features, Target};
 
 use crate::error::LoadError;
+use crate::rewrite::{EXPORT_FUNCTION_PREFIX, EXPORT_MEMORY};
 
-/// Version of everything between the module's bytes and its machine code that is not in another part of the key.
-const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 1";
+/// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
+/// admission too, since a module whose artifact is found was admitted when that was made.
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 2";
 
 /// A compiled module that instances are made from.
 #[derive(Clone)]
 pub(crate) struct Compiled {
     pub(crate) engine: Engine,
     pub(crate) module: wasmer::Module,
+}
+
+impl Compiled {
+    /// Pages of 64 KiB that the memory begins with.
+    pub(crate) fn memory_pages_min(&self) -> u64 {
+        let memory = self.module.exports().memories().find(|export| export.name() == EXPORT_MEMORY);
+        memory.map_or(0, |export| u64::from(export.ty().minimum.0))
+    }
+
+    /// Whether no instruction can change a table: the functions of other modules are exported, to save tables by.
+    pub(crate) fn tables_fixed(&self) -> bool {
+        !self.module.exports().functions().any(|export| export.name().starts_with(EXPORT_FUNCTION_PREFIX))
+    }
 }
 
 fn engine(target: Target) -> Engine {
@@ -36,11 +51,11 @@ fn engine(target: Target) -> Engine {
     EngineBuilder::new(compiler).set_features(Some(features)).set_target(Some(target)).engine().into()
 }
 
-/// Compiles `wasm`, which is already rewritten for this engine, or takes its artifact from `cache`.
+/// Compiles what `rewritten` gives, or takes its artifact from `cache`.
 ///
-/// `identity` names the original module and the rewriting: together with the pipeline and the CPU it is the cache key.
+/// `identity` names the original module, its admission and the rewriting: with the pipeline and the CPU it is the key.
 pub(crate) fn compile(
-    wasm: impl FnOnce() -> Result<Vec<u8>, LoadError>,
+    rewritten: impl FnOnce() -> Result<Vec<u8>, LoadError>,
     identity: &[&[u8]],
     cache: Option<&ArtifactCache>,
 ) -> Result<Compiled, LoadError> {
@@ -58,7 +73,7 @@ pub(crate) fn compile(
             return Ok(Compiled { engine, module });
         }
     }
-    let module = wasmer::Module::new(&engine, wasm()?).map_err(|error| LoadError::Compile(Arc::new(error)))?;
+    let module = wasmer::Module::new(&engine, rewritten()?).map_err(|error| LoadError::Compile(Arc::new(error)))?;
     if let Some(cache) = cache {
         let body = module.serialize().map_err(|error| LoadError::Serialize(Arc::new(error)))?;
         // A cache that cannot be written costs time at the next start, nothing else.

@@ -25,7 +25,8 @@ pub struct Plan {
 /// Hidden exports are [`EXPORT_MEMORY`](super::EXPORT_MEMORY), [`EXPORT_START`](super::EXPORT_START) for the function
 /// of a start section (which is removed, so that the host runs it under its own guards), one of
 /// [`EXPORT_GLOBAL_PREFIX`](super::EXPORT_GLOBAL_PREFIX) per mutable global, one of
-/// [`EXPORT_TABLE_PREFIX`](super::EXPORT_TABLE_PREFIX) per table, and [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there
+/// [`EXPORT_TABLE_PREFIX`](super::EXPORT_TABLE_PREFIX) per table, one of
+/// [`EXPORT_FUNCTION_PREFIX`](super::EXPORT_FUNCTION_PREFIX) per function if the module can change a table, and [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there
 /// is a stack limit.
 ///
 /// # Errors
@@ -44,15 +45,37 @@ pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
         None => None,
     };
     let mut block_types = BlockTypes::default();
+    let mut tables_change = false;
     for (body, type_index) in module.function_bodies() {
+        tables_change |= changes_tables(&body)?;
         let job = Job { plan, counter, shape: &module.shape, type_index };
         let function = job.body(&mut pass, &mut block_types, &body)?;
         module.code.function(&function);
+    }
+    if tables_change {
+        for index in 0..module.shape.functions.len() as u32 {
+            module.exports.export(&format!("{}{index}", super::EXPORT_FUNCTION_PREFIX), ExportKind::Func, index);
+        }
     }
     for results in block_types.added {
         module.types.ty().function([], results);
     }
     Ok(module.finish())
+}
+
+/// Whether an instruction of the body can change a table; such a module's functions get names for the host to save by.
+fn changes_tables(body: &FunctionBody<'_>) -> Result<bool, RewriteError> {
+    let mut ops = body.get_operators_reader()?;
+    while !ops.eof() {
+        if let Operator::TableSet { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableInit { .. } = ops.read()?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn export_state(module: &mut Module<'_>) {

@@ -40,6 +40,8 @@ pub const EXPORT_MEMORY: &str = "aorta:m";
 pub const EXPORT_START: &str = "aorta:start";
 /// Begins the exported name of each mutable global: the prefix and the global's index in decimal.
 pub const EXPORT_GLOBAL_PREFIX: &str = "aorta:g";
+/// Begins the exported name of each function, in modules that can change a table: the prefix and the function's index.
+pub const EXPORT_FUNCTION_PREFIX: &str = "aorta:f";
 /// Begins the exported name of each table: the prefix and the table's index in decimal.
 pub const EXPORT_TABLE_PREFIX: &str = "aorta:t";
 

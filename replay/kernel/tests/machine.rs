@@ -1,0 +1,180 @@
+//! The machine on small guests: what a failed step leaves behind, which must be nothing.
+
+use ao_kernel::guest::{Interrupt, TrapKind};
+use ao_kernel::{GROUP_BYTES, Machine, Module, ModuleFormat, ProcessLimits, Registers, Step, Tracker};
+
+const LIMITS: ProcessLimits = ProcessLimits { memory_bytes_max: 64 << 20, compute_max: 1 << 40 };
+
+/// The exports that the glue of wasm32-unknown-emscripten4 asks for, a count of messages in memory, and an answer that
+/// shows it as one letter from A on. `$asks` says whether the message contains an exclamation mark.
+const ABI: &str = r#"
+  (memory (export "memory") 4 64)
+  (global $sp (mut i32) (i32.const 65536))
+  (data (i32.const 65600) "{\"ok\":true,\"response\":{\"Output\":\"@\"}}\00")
+  (func (export "__wasm_call_ctors"))
+  (func (export "fflush") (param i32) (result i32) (i32.const 0))
+  (func (export "setThrew") (param i32 i32))
+  (func (export "emscripten_stack_init"))
+  (func (export "emscripten_stack_get_base") (result i32) (i32.const 65536))
+  (func (export "emscripten_stack_get_end") (result i32) (i32.const 1024))
+  (func (export "emscripten_stack_get_free") (result i32) (i32.sub (global.get $sp) (i32.const 1024)))
+  (func (export "emscripten_stack_get_current") (result i32) (global.get $sp))
+  (func (export "_emscripten_stack_restore") (param i32) (global.set $sp (local.get 0)))
+  (func (export "_emscripten_stack_alloc") (param i32) (result i32)
+    (global.set $sp (i32.and (i32.sub (global.get $sp) (local.get 0)) (i32.const -16)))
+    (global.get $sp))
+  (func (export "malloc") (param i32) (result i32) (i32.const 131072))
+  (func (export "free") (param i32))
+  (func $asks (param $text i32) (result i32)
+    (loop $next
+      (if (i32.eq (i32.load8_u (local.get $text)) (i32.const 33)) (then (return (i32.const 1))))
+      (local.set $text (i32.add (local.get $text) (i32.const 1)))
+      (br_if $next (i32.load8_u (i32.sub (local.get $text) (i32.const 1)))))
+    (i32.const 0))
+  (func $count (result i32)
+    (i32.store8 (i32.const 65633) (i32.add (i32.load8_u (i32.const 65633)) (i32.const 1)))
+    (i32.const 65600))
+"#;
+
+fn module(body: &str) -> Module {
+    let (imports, body) = body.split_once("---").unwrap_or(("", body));
+    let wasm = wat::parse_str(format!("(module {imports} {ABI} {body})")).unwrap();
+    Module::load(&wasm, ModuleFormat::Emscripten4, None).unwrap()
+}
+
+fn start(module: &Module) -> Machine {
+    Machine::start(module, "{}".into(), &LIMITS, Tracker::Best).unwrap()
+}
+
+fn output(step: &Step) -> String {
+    let json = String::from_utf8(step.evaluated.result_json.clone()).unwrap();
+    let (_, rest) = json.split_once("\"Output\":\"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn state(machine: &mut Machine) -> (Registers, blake3::Hash) {
+    let registers = machine.commit(|_| {}).unwrap();
+    (registers, blake3::hash(machine.memory()))
+}
+
+/// Counts at the letter the table holds, and `!` changes table, global and memory and then traps.
+const TABLE: &str = r#"
+  (table (export "__indirect_function_table") 4 funcref)
+  (global $mark (mut i64) (i64.const 7))
+  (elem (i32.const 1) func $one $two)
+  (elem declare func $two)
+  (type $letter (func (result i32)))
+  (func $one (type $letter) (i32.const 1))
+  (func $two (type $letter) (i32.const 2))
+  (func (export "handle") (param i32 i32) (result i32)
+    (if (call $asks (local.get 0)) (then
+      (table.set 0 (i32.const 1) (ref.func $two))
+      (table.set 0 (i32.const 3) (ref.func $one))
+      (global.set $mark (i64.const 9))
+      (drop (memory.grow (i32.const 1)))
+      (i32.store (i32.const 200000) (i32.const 1))
+      (unreachable)))
+    (if (i32.eqz (i32.load8_u (i32.const 65633))) (then (unreachable)))
+    (i32.store8 (i32.const 65633)
+      (i32.add (i32.load8_u (i32.const 65633)) (call_indirect (type $letter) (i32.const 1))))
+    (i32.const 65600))
+"#;
+
+#[test]
+fn a_trapped_step_leaves_no_trace_in_tables_globals_or_memory() {
+    let module = module(TABLE);
+    let mut machine = start(&module);
+    assert_eq!(output(&machine.step("1").unwrap()), "A");
+    let before = state(&mut machine);
+    for _ in 0..3 {
+        let step = machine.step("!").unwrap();
+        assert_eq!(step.interrupt, Some(Interrupt::Trap(TrapKind::Unreachable)));
+        assert_eq!(state(&mut machine), before);
+    }
+    assert_eq!(output(&machine.step("2").unwrap()), "B");
+}
+
+#[test]
+fn steps_between_image_and_failure_survive_the_rollback() {
+    let module = module(TABLE);
+    let mut machine = start(&module);
+    let letters: Vec<String> = (0..5).map(|_| output(&machine.step("x").unwrap())).collect();
+    assert_eq!(letters, ["A", "B", "C", "D", "E"]);
+    machine.step("!").unwrap();
+    assert_eq!(output(&machine.step("x").unwrap()), "F");
+}
+
+#[test]
+fn a_changed_table_is_brought_back_into_a_fresh_instance() {
+    let module = module(
+        r#"
+  (table (export "__indirect_function_table") 2 funcref)
+  (type $letter (func (result i32)))
+  (elem declare func $two)
+  (func $two (type $letter) (i32.const 2))
+  (func (export "handle") (param i32 i32) (result i32)
+    (if (call $asks (local.get 0)) (then
+      (table.set 0 (i32.const 1) (ref.func $two)) (return (call $count))))
+    (i32.store8 (i32.const 65633)
+      (i32.add (i32.load8_u (i32.const 65633)) (call_indirect (type $letter) (i32.const 1))))
+    (i32.const 65600))
+"#,
+    );
+    let mut machine = start(&module);
+    assert_eq!(machine.step("x").unwrap().interrupt, Some(Interrupt::Trap(TrapKind::IndirectCallToNull)));
+    assert_eq!(output(&machine.step("!").unwrap()), "A");
+    let (registers, hash) = state(&mut machine);
+    let groups: Vec<(u32, Vec<u8>)> = machine.committed_groups().map(|(i, g)| (i, g.to_vec())).collect();
+    assert!(groups.iter().all(|(_, group)| group.len() == GROUP_BYTES));
+    let groups = groups.iter().map(|(index, group)| (*index, &group[..]));
+    let mut resumed = Machine::resume(&module, "{}".into(), &LIMITS, Tracker::Best, &registers, groups).unwrap();
+    assert_eq!(state(&mut resumed), (registers, hash));
+    for machine in [&mut machine, &mut resumed] {
+        assert_eq!(output(&machine.step("x").unwrap()), "C");
+    }
+}
+
+#[test]
+fn endless_recursion_ends_at_the_same_depth_whether_direct_or_through_the_host() {
+    let direct = r#"
+  (table (export "__indirect_function_table") 1 funcref)
+  (func $deeper (param i32) (result i32) (call $deeper (i32.add (local.get 0) (i32.const 1))))
+  (func (export "handle") (param i32 i32) (result i32)
+    (if (call $asks (local.get 0)) (then (drop (call $deeper (i32.const 0)))))
+    (call $count))
+"#;
+    let through_host = r#"
+  (import "env" "invoke_v" (func $invoke_v (param i32)))
+  ---
+  (table (export "__indirect_function_table") 2 funcref)
+  (elem (i32.const 1) func $deeper)
+  (func $deeper (call $invoke_v (i32.const 1)))
+  (func (export "handle") (param i32 i32) (result i32)
+    (if (call $asks (local.get 0)) (then (call $deeper)))
+    (call $count))
+"#;
+    for body in [direct, through_host] {
+        let module = module(body);
+        let mut machine = start(&module);
+        assert_eq!(output(&machine.step("x").unwrap()), "A");
+        for _ in 0..3 {
+            let step = machine.step("!").unwrap();
+            assert_eq!(step.interrupt, Some(Interrupt::Trap(TrapKind::StackOverflow)));
+        }
+        assert_eq!(output(&machine.step("x").unwrap()), "B");
+    }
+}
+
+#[test]
+fn state_that_cannot_be_rolled_back_is_refused_by_name() {
+    for (body, message) in [
+        ("(table 1 funcref) (func (drop (table.grow 0 (ref.null func) (i32.const 1))))", "`table.grow`"),
+        ("(data $d \"x\") (func (data.drop $d))", "`data.drop`"),
+        ("(global (mut funcref) (ref.null func))", "mutable global 0"),
+        ("(global (mut v128) (v128.const i64x2 0 0))", "mutable global 0"),
+    ] {
+        let wasm = wat::parse_str(format!("(module (memory 1) {body})")).unwrap();
+        let error = Module::load(&wasm, ModuleFormat::Emscripten4, None).err().expect("refused");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
