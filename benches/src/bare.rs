@@ -65,7 +65,7 @@ impl Bare {
         let mut imports = Imports::new();
         for import in module.imports() {
             let ExternType::Function(ty) = import.ty() else { panic!("only functions are imported") };
-            let types = |types: &[Type]| types.iter().map(val_type).collect::<Vec<_>>();
+            let types = |types: &[Type]| types.iter().copied().map(val_type).collect::<Vec<_>>();
             let call =
                 host::resolve(import.module(), import.name(), &types(ty.params()), &types(ty.results()), AOS_FORMAT);
             let call = call.expect("the host has what aos imports");
@@ -182,7 +182,7 @@ impl Guest for Context<'_> {
     fn set_call_depth(&mut self, _: i32) {}
 }
 
-fn val_type(ty: &Type) -> ValType {
+fn val_type(ty: Type) -> ValType {
     match ty {
         Type::I32 => ValType::I32,
         Type::I64 => ValType::I64,

@@ -32,7 +32,9 @@ pub fn aos_lowered_by_binaryen() -> Vec<u8> {
     let lowered = at_root("target/modules/aos2_0_6.lowered.wasm");
     let status = Command::new("node")
         .arg(at_root("target/node/node_modules/binaryen/bin/wasm-opt"))
-        .args(["--all-features", "--memory64-lowering", "-o"])
+        .args(["--mvp-features", "--enable-memory64", "--enable-bulk-memory", "--enable-bulk-memory-opt"])
+        .args(["--enable-sign-ext", "--enable-mutable-globals", "--enable-nontrapping-float-to-int"])
+        .args(["--memory64-lowering", "-o"])
         .args([&lowered, &at_root("target/modules/aos2_0_6.wasm")])
         .status()
         .expect("node is on the path; run `make setup`");

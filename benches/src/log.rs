@@ -56,13 +56,12 @@ impl EvalLog {
         let nonce = self.next;
         self.next += 1;
         let process = DataItem::parse(&self.process).unwrap().id();
-        let message = match nonce {
-            0 => self.process.clone(),
-            _ => {
-                let reference = nonce.to_string();
-                let tags = [("Type", "Message"), ("Action", "Eval"), ("Reference", &reference)];
-                sign(&self.owner, Some(process), &tags, PROGRAM)
-            }
+        let message = if nonce == 0 {
+            self.process.clone()
+        } else {
+            let reference = nonce.to_string();
+            let tags = [("Type", "Message"), ("Action", "Eval"), ("Reference", &reference)];
+            sign(&self.owner, Some(process), &tags, PROGRAM)
         };
         let id = DataItem::parse(&message).unwrap().id();
         let (timestamp, chain) = (1_735_689_600_000 + nonce * 1000, Id::sha256(&nonce.to_le_bytes()));

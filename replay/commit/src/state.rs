@@ -85,11 +85,10 @@ impl StateParts<'_> {
 }
 
 /// Hashes the contents of the tables, if the module can change any, each a list of function indices, nothing for a null entry.
-pub fn tables_hash(tables: &[impl AsRef<[Option<u32>]>]) -> Hash {
+pub fn tables_hash(tables: &[&[Option<u32>]]) -> Hash {
     let mut hasher = blake3::Hasher::new_derive_key(context::TABLES);
     hasher.update(&(tables.len() as u32).to_le_bytes());
     for table in tables {
-        let table = table.as_ref();
         hasher.update(&(table.len() as u32).to_le_bytes());
         let entries: Vec<u8> = table.iter().flat_map(|entry| entry.unwrap_or(u32::MAX).to_le_bytes()).collect();
         hasher.update(&entries);

@@ -14,6 +14,7 @@ mod error;
 pub mod guest;
 pub mod host;
 pub mod json;
+pub mod limits;
 mod machine;
 pub mod memory;
 pub mod message;

@@ -60,10 +60,11 @@ impl Module {
 /// From a module as published to what the engine compiles.
 fn prepare(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
     let known = |module: &str, name: &str, ty: &wasmparser::FuncType| {
-        let types = |types: &[wasmparser::ValType]| types.iter().map(host_type).collect::<Option<Vec<_>>>();
+        let types = |types: &[wasmparser::ValType]| types.iter().copied().map(host_type).collect::<Option<Vec<_>>>();
         let (Some(params), Some(results)) = (types(ty.params()), types(ty.results())) else { return false };
         host::resolve(module, name, &params, &results, format).is_some()
     };
+    admission::admit(wasm, &AdmissionLimits::default(), &known)?;
     let metered;
     let wasm = if format.is_metering() {
         let ty = if format.is_wide() { MeterType::I64 } else { MeterType::I32 };
@@ -72,12 +73,11 @@ fn prepare(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
     } else {
         wasm
     };
-    admission::admit(wasm, &AdmissionLimits::default(), &known)?;
     let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
     Ok(rewrite::lower(&rewrite::instrument(wasm, &plan)?)?)
 }
 
-fn host_type(ty: &wasmparser::ValType) -> Option<ValType> {
+fn host_type(ty: wasmparser::ValType) -> Option<ValType> {
     Some(match ty {
         wasmparser::ValType::I32 => ValType::I32,
         wasmparser::ValType::I64 => ValType::I64,

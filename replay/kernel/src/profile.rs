@@ -11,7 +11,9 @@ use std::fmt;
 
 use crate::host::{CLOCK_START_MS, FILES_BYTES_MAX, NODES_MAX};
 use crate::json::{DEPTH_MAX, VALUES_MAX};
+use crate::limits::{COMPUTE_MAX, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX};
 use crate::result::ANSWER_BYTES_MAX;
+use crate::rewrite::{FRAME_COST, LEAF_COST_MAX};
 
 /// Stack a guest may use in one call from the host.
 ///
@@ -66,6 +68,11 @@ impl Profile {
             ("json.answer-bytes-max", ANSWER_BYTES_MAX.to_string()),
             ("json.depth-max", DEPTH_MAX.to_string()),
             ("json.values-max", VALUES_MAX.to_string()),
+            ("limits.compute-default-and-max", COMPUTE_MAX.to_string()),
+            ("limits.memory-bytes-default", MEMORY_BYTES_DEFAULT.to_string()),
+            ("limits.memory-bytes-max", MEMORY_BYTES_MAX.to_string()),
+            ("stack.frame-units", FRAME_COST.to_string()),
+            ("stack.free-leaf-units", LEAF_COST_MAX.to_string()),
             ("stack.host-call-units", HOST_CALL_COST.to_string()),
             ("stack.limit-units", STACK_LIMIT.to_string()),
         ];
@@ -162,7 +169,10 @@ const FAULTS: &[(&str, &str)] = &[
         "memory, its size, globals, tables, clock, files and asyncify state are all kept and all rolled back",
     ),
     ("fault.23-memory-limit", "Memory-Limit of the process, else of the module, bounds growth"),
-    ("fault.23-stack", "frames are counted, instead of left to the native stack"),
+    (
+        "fault.23-stack",
+        "frames are counted, instead of left to the native stack: frame + parameters and locals + greatest operand height",
+    ),
     ("fault.25-reset-memory", "no Reset-Memory"),
     ("fault.51-outbox-not-an-array", "served as an empty array, instead of as status 500"),
     (

@@ -1,5 +1,7 @@
 //! The machine on small guests: what a failed step leaves behind, which must be nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use ao_kernel::guest::{Interrupt, TrapKind};
 use ao_kernel::{GROUP_BYTES, Machine, Module, ModuleFormat, ProcessLimits, Registers, Step, Tracker};
 

@@ -4,6 +4,15 @@
 //! Every program mixes narrow addresses with ones that are the same plus 2^32, over random nests of blocks, loops and
 //! ifs with early exits. `REWRITE_PROGRAMS` sets how many, `REWRITE_SEED` where to begin.
 
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a test says how much it did, takes its size from outside, and shares a support module"
+)]
+
 mod rewrite_support;
 
 use ao_kernel::rewrite::{Plan, instrument, lower};
@@ -112,7 +121,7 @@ impl Generator {
     }
 
     fn statements(&mut self, out: &mut InstructionSink<'_>, depth: u32) {
-        for _ in 0..1 + self.rng.below(5) {
+        for _ in 0..=self.rng.below(5) {
             self.statement(out, depth);
         }
     }

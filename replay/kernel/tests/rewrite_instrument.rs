@@ -1,5 +1,14 @@
 //! Instrumentation: one NaN, one stack depth, and the guest's state in reach of the host, on both engines.
 
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a test says how much it did, takes its size from outside, and shares a support module"
+)]
+
 mod rewrite_support;
 
 use ao_kernel::rewrite::{DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_START, Plan, RewriteError, instrument, lower};

@@ -1,5 +1,14 @@
 //! Lowering, operator by operator: what a 64-bit memory does at its edges, the lowered one does too.
 
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a test says how much it did, takes its size from outside, and shares a support module"
+)]
+
 mod rewrite_support;
 
 use ao_kernel::rewrite::{MEMORY_PAGES_MAX, Plan, RewriteError, instrument, lower};

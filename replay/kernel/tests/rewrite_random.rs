@@ -2,6 +2,15 @@
 //!
 //! `REWRITE_MODULES` sets how many, `REWRITE_SEED` where to begin; a failure names its seed.
 
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a test says how much it did, takes its size from outside, and shares a support module"
+)]
+
 mod rewrite_support;
 
 use ao_kernel::rewrite::{EXPORT_DEPTH, EXPORT_START, Plan, instrument, lower};

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Re-derives the state of an ao process from its log, offline.
 #[derive(Parser, Debug)]
-#[command(name = "replay", version, about, after_help = EXIT_CODES)]
+#[command(name = "replay", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -32,14 +32,27 @@ pub(crate) enum Command {
     Trace(Trace),
 }
 
+impl Command {
+    /// The options of evaluation, where the command has them.
+    pub(crate) fn evaluate(&self) -> Option<&Evaluate> {
+        match self {
+            Self::Pack(args) => Some(&args.evaluate),
+            Self::Run(args) => Some(&args.evaluate),
+            Self::Verify(args) => Some(&args.evaluate),
+            Self::Trace(args) => Some(&args.evaluate),
+            Self::Inspect(_) => None,
+        }
+    }
+}
+
 /// What evaluation needs, whatever is done with it.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Evaluate {
-    /// The module's wasm binary, where the log only names it
+    /// A module's wasm binary, for logs that only name theirs; may be given for several modules
     #[arg(long, value_name = "FILE")]
-    pub(crate) module: Option<PathBuf>,
-    /// Which signatures are checked: all, sample:P (P percent) or none
-    #[arg(long, value_name = "all|sample:P|none", default_value = "all", value_parser = signatures)]
+    pub(crate) module: Vec<PathBuf>,
+    /// Which signatures are checked: all, sample:P[:SEED] (P percent) or none
+    #[arg(long, value_name = "all|sample:P[:SEED]|none", default_value = "all", value_parser = signatures)]
     pub(crate) signatures: Signatures,
     /// First nonce to report; earlier ones are evaluated, from a saved state in the bundle if there is one
     #[arg(long, value_name = "NONCE")]
@@ -168,11 +181,13 @@ fn signatures(text: &str) -> Result<Signatures, String> {
         "all" => Ok(Signatures::All),
         "none" => Ok(Signatures::None),
         _ => {
-            let percent = text.strip_prefix("sample:").and_then(|percent| percent.parse::<f32>().ok());
-            match percent.filter(|percent| (0.1..=100.0).contains(percent)) {
-                Some(percent) => Ok(Signatures::Sample { per_mille: (percent * 10.0).round() as u16, seed: 0 }),
-                None => Err("expected all, none, or sample:P with P from 0.1 to 100 percent".into()),
-            }
+            let sample = || {
+                let (percent, seed) =
+                    text.strip_prefix("sample:").map(|rest| rest.split_once(':').unwrap_or((rest, "0")))?;
+                let percent = percent.parse::<f32>().ok().filter(|percent| (0.1..=100.0).contains(percent))?;
+                Some(Signatures::Sample { per_mille: (percent * 10.0).round() as u16, seed: seed.parse().ok()? })
+            };
+            sample().ok_or_else(|| "expected all, none, or sample:P[:SEED] with P from 0.1 to 100 percent".into())
         }
     }
 }
@@ -182,7 +197,9 @@ pub(crate) fn describe(signatures: Signatures) -> String {
     match signatures {
         Signatures::All => "all".into(),
         Signatures::None => "none".into(),
-        Signatures::Sample { per_mille, .. } => format!("sample of {}.{} %", per_mille / 10, per_mille % 10),
+        Signatures::Sample { per_mille, seed } => {
+            format!("sample of {}.{} %, seed {seed}", per_mille / 10, per_mille % 10)
+        }
     }
 }
 
@@ -194,7 +211,8 @@ mod tests {
     fn signature_choices_are_read_and_nonsense_is_refused() {
         assert_eq!(signatures("all"), Ok(Signatures::All));
         assert_eq!(signatures("sample:2.5"), Ok(Signatures::Sample { per_mille: 25, seed: 0 }));
-        for text in ["", "some", "sample:", "sample:0", "sample:101", "sample:x"] {
+        assert_eq!(signatures("sample:2.5:9"), Ok(Signatures::Sample { per_mille: 25, seed: 9 }));
+        for text in ["", "some", "sample:1:x", "sample:", "sample:0", "sample:101", "sample:x"] {
             assert!(signatures(text).is_err(), "{text}");
         }
     }

@@ -1,12 +1,12 @@
 //! Errors of a replay: input that is incomplete or corrupt, or the host's trouble. A diverging replay is a verdict.
 
 use ao_commit::{ChainError, PolicyError, ReceiptError, TreeError};
+use ao_kernel::limits::LimitError;
 use ao_kernel::message::MessageError;
 use ao_kernel::{LoadError, MachineError, StartError, UnknownFormat};
 use ao_log::bundle::BundleWriteError;
 use ao_log::{LogFault, Nonce};
 
-use crate::limits::LimitError;
 use crate::source::SourceError;
 
 /// Why a replay ended without a verdict.
@@ -22,6 +22,23 @@ pub enum ReplayError {
     /// The module has no `Module-Format` tag.
     #[error("the module has no Module-Format tag")]
     NoFormat,
+    /// The process runs another module.
+    #[error("the log brings module {found}, but the process runs {named}")]
+    OtherModule {
+        /// Id of the module in the log.
+        found: ao_wire::ModuleId,
+        /// The process' `Module` tag.
+        named: ao_wire::ModuleId,
+    },
+    /// The signed item that carried the module does not hold it.
+    #[error("the module's data item is not what its id says")]
+    ModuleItem,
+    /// The log has no such nonce.
+    #[error("nonce {nonce} is not in the log")]
+    NoSuchNonce {
+        /// The nonce asked for.
+        nonce: Nonce,
+    },
     /// The module's format is unknown.
     #[error(transparent)]
     Format(#[from] UnknownFormat),

@@ -7,12 +7,12 @@ use ao_wire::{DataItem, Tag};
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
+use crate::output::print;
 
 fn hex(bytes: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*bytes).to_hex().to_string()
 }
 
-#[allow(clippy::print_stdout, reason = "the command's output")]
 pub(crate) fn inspect(args: &Inspect) -> Result<(), ReplayError> {
     let mut source = Source::open(&args.source)?;
     let shown = match args.nonce {
@@ -21,12 +21,12 @@ pub(crate) fn inspect(args: &Inspect) -> Result<(), ReplayError> {
             match source.next_step()? {
                 Some(step) if step.entry.nonce.0 == nonce => break one(&step)?,
                 Some(_) => {}
-                None => break json!({ "nonce": nonce, "found": false }),
+                None => return Err(ReplayError::NoSuchNonce { nonce: ao_log::Nonce(nonce) }),
             }
         },
     };
     if args.json {
-        println!("{shown}");
+        print(&shown.to_string());
     } else {
         print_plain(&shown, 0);
     }
@@ -114,24 +114,37 @@ fn tags<'a>(tags: impl Iterator<Item = Tag<'a>>) -> Vec<String> {
     tags.map(|tag| format!("{}={}", tag.name_str(), tag.value_str())).collect()
 }
 
-#[allow(clippy::print_stdout, reason = "the command's output")]
 fn print_plain(value: &Value, depth: usize) {
     let Value::Object(fields) = value else { return };
     for (name, value) in fields {
         let pad = "  ".repeat(depth);
         match value {
             Value::Object(_) => {
-                println!("{pad}{name}:");
+                print(&format!("{pad}{name}:"));
                 print_plain(value, depth + 1);
             }
             Value::Array(items) => {
-                println!("{pad}{name}:");
+                print(&format!("{pad}{name}:"));
                 for item in items {
-                    println!("{pad}  {}", item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                    print(&format!("{pad}  {}", item.as_str().map_or_else(|| item.to_string(), shown)));
                 }
             }
-            Value::String(text) => println!("{pad}{name}: {text}"),
-            other => println!("{pad}{name}: {other}"),
+            Value::String(text) => print(&format!("{pad}{name}: {}", shown(text))),
+            other => print(&format!("{pad}{name}: {other}")),
         }
     }
+}
+
+/// Text of strangers for a terminal: no control character goes through, and not more than a screen of it.
+fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 2000;
+    let mut out: String = text
+        .chars()
+        .take(CHARS_MAX)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        out.push_str(" … (all of it with --json)");
+    }
+    out
 }

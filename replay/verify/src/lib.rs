@@ -8,7 +8,6 @@
 
 mod checkpoint;
 mod error;
-mod limits;
 mod pack;
 mod run;
 mod session;
@@ -17,7 +16,6 @@ mod verify;
 
 pub use checkpoint::{resume, save};
 pub use error::ReplayError;
-pub use limits::{COMPUTE_MAX, LimitError, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, process_limits};
 pub use pack::{Contents, pack};
 pub use run::{Observed, Observer, Options, Report, run};
 pub use session::{Commitment, Session, Setup, StepReport};

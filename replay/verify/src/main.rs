@@ -32,6 +32,11 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    if let Some(Evaluate { from: Some(from), to: Some(to), .. }) = cli.command.evaluate()
+        && from > to
+    {
+        return usage("--from lies after --to");
+    }
     ExitCode::from(match cli.command {
         Command::Pack(args) => {
             let contents = Contents { detach_module: args.detach_module, checkpoint_every: args.checkpoint_every };
@@ -56,6 +61,9 @@ fn main() -> ExitCode {
             }
         }
         Command::Verify(args) => {
+            if let Some(folder) = args.bundles.iter().find(|path| path.is_dir()) {
+                return usage(&format!("{}: a log folder has no receipts to verify: pack it first", folder.display()));
+            }
             let options = options(&args.evaluate, false);
             many(&args.bundles, args.workers, &args.show, &args.evaluate, |source, progress| {
                 verify(source, &options, progress).map(|(report, verdict)| (report, Some(verdict)))
@@ -69,7 +77,7 @@ fn main() -> ExitCode {
 fn options(args: &Evaluate, strict: bool) -> Options {
     let cache = args.cache.clone().or_else(default_cache).filter(|_| !args.no_cache);
     Options {
-        module: args.module.clone(),
+        modules: args.module.clone(),
         signatures: args.signatures,
         duplicates: if args.allow_duplicates { Duplicates::Note } else { Duplicates::Refuse },
         from: args.from.map(Nonce),
@@ -108,7 +116,7 @@ fn one(path: &Path, show: &Show, args: &Evaluate, work: impl Work) -> u8 {
         Ok((report, verdict, time)) => {
             output::show(path, &report, verdict.as_ref(), time, args.signatures, show);
             match verdict {
-                None | Some(Verdict::Matched) => 0,
+                None | Some(Verdict::Matched { .. }) => 0,
                 Some(Verdict::Diverged(_)) => DIVERGED,
                 Some(Verdict::Incomplete { .. }) => CORRUPT,
             }
@@ -128,7 +136,12 @@ fn many(paths: &[PathBuf], workers: Option<usize>, show: &Show, args: &Evaluate,
 }
 
 fn ended(result: Result<(), ReplayError>) -> u8 {
-    result.map_or_else(|error| failed(Path::new(""), &error, false), |()| 0)
+    match result {
+        Ok(()) => 0,
+        // Whoever reads our output has read enough.
+        Err(ReplayError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(error) => failed(Path::new(""), &error, false),
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "the command's own errors")]

@@ -1,5 +1,6 @@
 //! What `run`, `pack` and `verify` print at their end: a table, or one JSON line.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,11 +12,15 @@ use serde_json::json;
 
 use crate::args::{Show, describe};
 
+/// Prints a line; a reader that went away is no trouble of ours.
+pub(crate) fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn hex(bytes: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*bytes).to_hex().to_string()
 }
 
-#[allow(clippy::print_stdout, reason = "the command's output")]
 pub(crate) fn show(
     path: &Path,
     report: &Report,
@@ -29,7 +34,7 @@ pub(crate) fn show(
     }
     let rate = report.steps as f64 / time.as_secs_f64().max(1e-9);
     if show.json {
-        println!("{}", to_json(path, report, verdict, signatures, rate));
+        print(&to_json(path, report, verdict, signatures, rate).to_string());
         return;
     }
     let mut table = Table::new();
@@ -39,40 +44,43 @@ pub(crate) fn show(
     };
     row("source", path.display().to_string());
     row("process", report.process.to_string());
-    row("module", format!("{} (BLAKE3 {})", report.module, hex(&report.module_blake3)));
+    row("module", report.module.to_string());
+    row("module BLAKE3", hex(&report.module_blake3));
+    row("module signature", if report.module_signed { "checked" } else { "not in the log, or not checked" }.into());
     row("profile", report.profile.clone());
     if let Some(nonce) = report.resumed_after {
         row("from the saved state of nonce", format!("{nonce} (not proved by this run)"));
     }
-    row("messages", format!("{} ({} without a kept answer)", report.steps, report.failed));
+    row("messages", format!("{}, of which {} failed and left no trace", report.steps, report.failed));
     row("messages/s", format!("{rate:.0}"));
     row("signatures", format!("{} ({} checked)", describe(signatures), report.log.signatures_checked));
-    row("gas", report.gas.to_string());
+    row("gas", report.gas.map_or_else(|| "not counted by this format".to_owned(), |gas| gas.to_string()));
     row("dirty bytes", format!("{} ({})", report.bytes_changed, report.tracker));
     row("memory", format!("{} bytes", report.end.memory_bytes));
     row("memory root", hex(&report.end.memory_root));
     row("state root", hex(&report.end.state_root));
     if let Some((nonce, hash)) = &report.last {
-        row("last receipt", format!("{} (nonce {nonce})", hex(hash)));
+        row("last receipt", hex(hash));
+        row("last nonce", nonce.to_string());
     }
     if let Some(verdict) = verdict {
         row("verdict", describe_verdict(verdict));
     }
-    println!("{table}");
+    print(&table.to_string());
     for note in &report.log.notes {
-        println!("note: {note}");
+        print(&format!("note: {note}"));
     }
 }
 
 fn describe_verdict(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Matched => "matched".into(),
+        Verdict::Matched { first, last } => format!("matched (nonces {first} to {last})"),
         Verdict::Diverged(at) => format!(
             "DIVERGED at nonce {}, message {}\n{} recorded {}\n{} computed {}",
             at.nonce, at.message, at.field, at.recorded, at.field, at.computed
         ),
         Verdict::Incomplete { first: Some(nonce) } => format!("incomplete: nonce {nonce} has no recorded receipt"),
-        Verdict::Incomplete { first: None } => "incomplete: the log has no step".into(),
+        Verdict::Incomplete { first: None } => "incomplete: there was no step to compare".into(),
     }
 }
 
@@ -104,8 +112,13 @@ fn to_json(
         "last_nonce": report.last.map(|(nonce, _)| nonce.0),
         "last_receipt": report.last.map(|(_, hash)| hex(&hash)),
         "notes": report.log.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "module_signed": report.module_signed,
+        "compared": verdict.and_then(|verdict| match verdict {
+            Verdict::Matched { first, last } => Some([first.0, last.0]),
+            _ => None,
+        }),
         "verdict": verdict.map(|verdict| match verdict {
-            Verdict::Matched => json!("matched"),
+            Verdict::Matched { .. } => json!("matched"),
             Verdict::Diverged(at) => json!({"diverged": {
                 "nonce": at.nonce.0, "message": at.message.to_string(), "field": at.field,
                 "recorded": at.recorded, "computed": at.computed,
@@ -116,7 +129,7 @@ fn to_json(
 }
 
 /// Prints an error with all its causes.
-#[allow(clippy::print_stderr, clippy::print_stdout, reason = "the command's own errors")]
+#[allow(clippy::print_stderr, reason = "the command's own errors")]
 pub(crate) fn error(path: &Path, error: &ReplayError, json: bool) {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -128,8 +141,9 @@ pub(crate) fn error(path: &Path, error: &ReplayError, json: bool) {
         cause = error.source();
     }
     if json {
-        println!("{}", json!({"source": path.display().to_string(), "error": text}));
+        print(&json!({"source": path.display().to_string(), "error": text}).to_string());
     }
-    let at = if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", path.display()) };
+    let path = path.display().to_string();
+    let at = if path.is_empty() || text.starts_with(&path) { String::new() } else { format!("{path}: ") };
     eprintln!("replay: {at}{text}");
 }

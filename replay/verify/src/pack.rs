@@ -65,7 +65,7 @@ fn write(
     progress: &mut Observer<'_>,
 ) -> Result<(Report, File), ReplayError> {
     let policy = policy_of(&source, options.policy)?;
-    let wasm = source.take_wasm(options.module.as_deref())?;
+    let wasm = source.take_wasm(&options.modules)?;
     let manifest = Manifest { extra: policy.interval().to_le_bytes().to_vec(), ..source.manifest.clone() };
     let meta = ModuleMeta { embedded: !contents.detach_module, ..source.module.clone() };
     let mut writer = BundleWriter::new(file, &manifest)?;
@@ -73,7 +73,7 @@ fn write(
     let mut body = &wasm[..];
     writer.module(&meta, meta.embedded.then_some(&mut body as &mut dyn Read))?;
     source.wasm = Some(wasm);
-    let options = Options { module: None, from: None, ..options.clone() };
+    let options = Options { modules: Vec::new(), from: None, ..options.clone() };
     let report = run(source, &options, &mut |observed: Observed<'_>| {
         let (entry, receipt) = (&observed.logged.entry, &observed.report.receipt);
         writer.entry(entry.nonce, &entry.assignment, entry.message.as_deref())?;

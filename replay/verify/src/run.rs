@@ -9,7 +9,7 @@ use ao_commit::{CheckpointPolicy, Hash};
 use ao_kernel::profile::Profile;
 use ao_kernel::{ArtifactCache, Module, Tracker};
 use ao_log::{Duplicates, LogEntry, LogFault, LogSummary, LogVerifier, Nonce, Signatures, VerifyOptions};
-use ao_wire::{ModuleId, ProcessId};
+use ao_wire::{DataItem, ModuleId, ProcessId};
 
 use crate::checkpoint;
 use crate::error::ReplayError;
@@ -25,8 +25,8 @@ const PAGE_BYTES: usize = 16 << 20;
 /// How a log is replayed. None of it changes a receipt but the policy.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The module's binary, where the log only names it.
-    pub module: Option<PathBuf>,
+    /// Binaries of modules, for logs that only name theirs; each log takes the one with its hash.
+    pub modules: Vec<PathBuf>,
     /// Which signatures are checked.
     pub signatures: Signatures,
     /// What a message that occurs twice is.
@@ -46,7 +46,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            module: None,
+            modules: Vec::new(),
             signatures: Signatures::All,
             duplicates: Duplicates::Refuse,
             from: None,
@@ -74,7 +74,9 @@ pub struct Report {
     /// Steps that did not end with an answer the memory was kept for.
     pub failed: u64,
     /// Gas, where the module's format counts it.
-    pub gas: u64,
+    pub gas: Option<u64>,
+    /// Whether the signed item that carried the module was there, and checked; else its BLAKE3 alone names it.
+    pub module_signed: bool,
     /// Bytes of memory found changed at the commits.
     pub bytes_changed: u64,
     /// The last receipt's nonce and hash.
@@ -113,7 +115,7 @@ pub(crate) fn policy_of(source: &Source, fallback: CheckpointPolicy) -> Result<C
 }
 
 /// Prepares what a source's process runs on.
-fn setup(source: &mut Source, options: &Options) -> Result<Setup, ReplayError> {
+fn setup(source: &mut Source, options: &Options) -> Result<(Setup, bool), ReplayError> {
     let known = Profile::default();
     if source.manifest.profile != known.name() {
         let (found, known) = (source.manifest.profile.clone(), known.name().to_owned());
@@ -121,10 +123,29 @@ fn setup(source: &mut Source, options: &Options) -> Result<Setup, ReplayError> {
     }
     let format = source.module.tags.iter().find(|tag| tag.name == "Module-Format").ok_or(ReplayError::NoFormat)?;
     let format = format.value.trim().parse()?;
-    let wasm = source.take_wasm(options.module.as_deref())?;
+    let (found, named) = (source.module.id, source.process_info()?.module);
+    if found != named {
+        return Err(ReplayError::OtherModule { found, named });
+    }
+    let wasm = source.take_wasm(&options.modules)?;
+    let signed = options.signatures != Signatures::None && !source.module.item_prefix.is_empty();
+    if signed {
+        check_module_item(source, &wasm)?;
+    }
     let module = Module::load(&wasm, format, options.cache.as_ref())?;
     let policy = policy_of(source, options.policy)?;
-    Setup::new(&source.process, &source.module, module, policy, options.tracker)
+    Ok((Setup::new(&source.process, &source.module, module, policy, options.tracker)?, signed))
+}
+
+/// The signed item that carried the module, if the log keeps its header, must be whole and have the module's id.
+fn check_module_item(source: &Source, wasm: &[u8]) -> Result<(), ReplayError> {
+    let bytes = [&source.module.item_prefix[..], wasm].concat();
+    let item = DataItem::parse(&bytes).map_err(|_| ReplayError::ModuleItem)?;
+    if ModuleId::from(item.id()) == source.module.id && item.data().len() == wasm.len() && item.verify().is_ok() {
+        Ok(())
+    } else {
+        Err(ReplayError::ModuleItem)
+    }
 }
 
 /// Replays `source` and shows each step to `observer`.
@@ -135,7 +156,8 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
     let rule = source.manifest.chain_rule;
     let verify = VerifyOptions { rule, signatures: options.signatures, duplicates: options.duplicates };
     let verifier = LogVerifier::new(&source.process, verify)?;
-    let setup = setup(&mut source, options)?;
+    let (setup, module_signed) = setup(&mut source, options)?;
+    let metered = setup.is_metered();
     let start = start_of(&mut source, options)?;
     let (process, module, module_blake3) = (source.manifest.process, source.module.id, source.module.wasm_blake3);
     let first = source.manifest.first_nonce;
@@ -158,7 +180,8 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
         profile: Profile::default().name().to_owned(),
         steps: run.steps,
         failed: run.failed,
-        gas: run.gas,
+        gas: metered.then_some(run.gas),
+        module_signed,
         bytes_changed: run.session.bytes_changed(),
         last: run.last,
         end,

@@ -9,6 +9,7 @@ use ao_commit::{
     host_state_hash, input_hash, result_hash, tables_hash,
 };
 use ao_kernel::guest::{Interrupt, TrapKind, Val};
+use ao_kernel::limits::process_limits;
 use ao_kernel::message::dedup;
 use ao_kernel::message::{Assignment, Message, Party, Shown, needs_process_of_old, write_env};
 use ao_kernel::profile::Profile;
@@ -19,7 +20,6 @@ use ao_log::{LogEntry, Nonce};
 use ao_wire::{DataItem, MessageId, Tag};
 
 use crate::error::ReplayError;
-use crate::limits::process_limits;
 
 /// All that is fixed for a process before its first message.
 pub struct Setup {
@@ -104,6 +104,10 @@ impl Setup {
             policy,
             tracker,
         })
+    }
+
+    pub(crate) fn is_metered(&self) -> bool {
+        self.module.format().is_metering()
     }
 
     pub(crate) fn process_id(&self) -> Hash {
@@ -194,10 +198,8 @@ impl Session {
             }
             None => (Evaluated::duplicate(), Outcome::SkippedDuplicate, 0),
         };
-        let state_root = match self.setup.policy.root_due(entry.nonce.0) {
-            true => Some(self.commit()?.0.state_root),
-            false => None,
-        };
+        let due = self.setup.policy.root_due(entry.nonce.0);
+        let state_root = if due { Some(self.commit()?.0.state_root) } else { None };
         let receipt = self.chain.push(ao_commit::Step {
             nonce: entry.nonce.0,
             assignment_id,
@@ -232,6 +234,7 @@ impl Session {
         self.tree.update(changed.iter().map(|index| (*index, group(memory, *index))))?;
         self.groups_changed += changed.len() as u64;
         let globals: Vec<Global> = registers.globals.iter().map(|(index, value)| global(*index, *value)).collect();
+        let tables: Vec<&[Option<u32>]> = registers.tables.iter().map(Vec::as_slice).collect();
         let memory_root = self.tree.root();
         let state_root = StateParts {
             module_id: self.setup.module_id,
@@ -240,7 +243,7 @@ impl Session {
             memory_len: registers.memory_bytes,
             memory_root,
             globals: &globals,
-            tables: tables_hash(&registers.tables),
+            tables: tables_hash(&tables),
             host_state: host_state_hash(&registers.host),
         }
         .root()

@@ -37,22 +37,18 @@ pub enum SourceError {
         source: BundleReadError,
     },
     /// The module's bytes are neither in the log nor given.
-    #[error("{}: the module is named by BLAKE3 {} and not embedded: give it with --module FILE", path.display(), hex(blake3))]
+    #[error(
+        "{}: the module with BLAKE3 {} is not embedded and none of the {tried} files given has that hash: --module FILE",
+        path.display(),
+        hex(blake3)
+    )]
     NoModule {
         /// The bundle.
         path: PathBuf,
         /// The module's hash.
         blake3: [u8; 32],
-    },
-    /// The module file is another module.
-    #[error("{}: BLAKE3 {}, but the log runs {}", path.display(), hex(found), hex(expected))]
-    OtherModule {
-        /// The file given.
-        path: PathBuf,
-        /// Its hash.
-        found: [u8; 32],
-        /// The hash in the log.
-        expected: [u8; 32],
+        /// How many files were looked at.
+        tried: usize,
     },
 }
 
@@ -171,19 +167,22 @@ impl Source {
         ProcessInfo::from_item(&item).map_err(ao_log::LogFault::Process)
     }
 
-    /// The module's bytes: those given if any, else those in the log; checked against the log's hash.
+    /// The module's bytes: those in the log, else those of the file that has the log's hash.
     ///
     /// # Errors
-    /// There are none, or they are another module's.
-    pub fn take_wasm(&mut self, file: Option<&Path>) -> Result<Vec<u8>, SourceError> {
-        let expected = self.module.wasm_blake3;
-        let Some(path) = file else {
-            let missing = || SourceError::NoModule { path: self.path.clone(), blake3: expected };
-            return self.wasm.take().ok_or_else(missing);
-        };
-        let wasm = std::fs::read(path).map_err(|source| SourceError::Io { path: path.into(), source })?;
-        let found = *blake3::hash(&wasm).as_bytes();
-        if found == expected { Ok(wasm) } else { Err(SourceError::OtherModule { path: path.into(), found, expected }) }
+    /// There are none.
+    pub fn take_wasm(&mut self, files: &[PathBuf]) -> Result<Vec<u8>, SourceError> {
+        let blake3 = self.module.wasm_blake3;
+        if let Some(wasm) = self.wasm.take() {
+            return Ok(wasm);
+        }
+        for path in files {
+            let wasm = std::fs::read(path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
+            if *blake3::hash(&wasm).as_bytes() == blake3 {
+                return Ok(wasm);
+            }
+        }
+        Err(SourceError::NoModule { path: self.path.clone(), blake3, tried: files.len() })
     }
 
     /// The next step; `None` at the end, which for a bundle has proved it intact.

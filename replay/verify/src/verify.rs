@@ -1,10 +1,10 @@
 //! Comparing a replay with the receipts recorded beside its inputs.
 //!
 //! Not here: the replay itself (`run`).
-//! Invariant: `Matched` means that every step from the first reported nonce on had a recorded receipt, and that each is
+//! Invariant: `Matched` names the nonces that were compared, at least one; each of them had a recorded receipt that is
 //! equal to the computed one in all its bytes.
 
-use ao_commit::{Hash, Receipt};
+use ao_commit::Receipt;
 use ao_log::Nonce;
 use ao_wire::MessageId;
 
@@ -15,13 +15,18 @@ use crate::source::{Source, hex};
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every recorded receipt is the computed one.
-    Matched,
+    /// Every recorded receipt of these nonces is the computed one.
+    Matched {
+        /// The first nonce compared.
+        first: Nonce,
+        /// The last nonce compared.
+        last: Nonce,
+    },
     /// The first step whose receipt differs.
     Diverged(Divergence),
-    /// Nothing differs, but some steps have no receipt to compare with.
+    /// Nothing differs, but some steps have no receipt to compare with, or there was no step.
     Incomplete {
-        /// The first such step; `None` if the log has no step at all.
+        /// The first step without a receipt; `None` if there was no step to compare.
         first: Option<Nonce>,
     },
 }
@@ -52,13 +57,14 @@ pub fn verify(
     options: &Options,
     progress: &mut Observer<'_>,
 ) -> Result<(Report, Verdict), ReplayError> {
-    let (mut diverged, mut missing) = (None, None);
+    let (mut diverged, mut missing, mut compared) = (None, None, None::<(Nonce, Nonce)>);
     let report =
         run(source, options, &mut |observed: Observed<'_>| {
             let nonce = observed.report.nonce;
             match &observed.logged.receipt {
                 None if missing.is_none() => missing = Some(nonce),
                 Some(bytes) if diverged.is_none() => {
+                    compared = Some((compared.map_or(nonce, |(first, _)| first), nonce));
                     let recorded = Receipt::decode(bytes).map_err(|source| ReplayError::Receipt { nonce, source })?;
                     diverged = compare(&recorded, &observed.report.receipt).map(|(field, recorded, computed)| {
                         Divergence { nonce, message: observed.report.message, field, recorded, computed }
@@ -68,35 +74,31 @@ pub fn verify(
             }
             progress(observed)
         })?;
-    let verdict = match (diverged, missing) {
-        (Some(divergence), _) => Verdict::Diverged(divergence),
-        (None, Some(first)) => Verdict::Incomplete { first: Some(first) },
-        (None, None) if report.steps == 0 => Verdict::Incomplete { first: None },
-        (None, None) => Verdict::Matched,
+    let verdict = match (diverged, missing, compared) {
+        (Some(divergence), ..) => Verdict::Diverged(divergence),
+        (None, None, Some((first, last))) => Verdict::Matched { first, last },
+        (None, missing, _) => Verdict::Incomplete { first: missing },
     };
     Ok((report, verdict))
 }
 
 /// The first field in which two receipts differ, with both values. What is given to a step comes before what it led to.
 fn compare(recorded: &Receipt, computed: &Receipt) -> Option<(&'static str, String, String)> {
-    let root = |root: Option<Hash>| root.map_or_else(|| "none".to_owned(), |root| hex(&root));
-    let fields: [(&'static str, fn(&Receipt) -> String); 9] = [
+    type Shown = fn(&Receipt) -> String;
+    let fields: [(&'static str, Shown); 10] = [
         ("process", |r| hex(&r.process)),
         ("profile", |r| hex(&r.profile)),
         ("nonce", |r| r.nonce.to_string()),
         ("assignment", |r| hex(&r.assignment_id)),
         ("input hash", |r| hex(&r.input_hash)),
-        ("outcome", |r| format!("{:?}", r.outcome)),
+        ("outcome", |r| r.outcome.name()),
         ("result hash", |r| hex(&r.result_hash)),
         ("gas", |r| r.gas.to_string()),
         ("previous receipt", |r| hex(&r.prev)),
+        ("state root", |r| r.state_root.map_or_else(|| "none".to_owned(), |root| hex(&root))),
     ];
-    let differing = fields.into_iter().find_map(|(name, value)| {
+    fields.into_iter().find_map(|(name, value)| {
         let (recorded, computed) = (value(recorded), value(computed));
         (recorded != computed).then_some((name, recorded, computed))
-    });
-    differing.or_else(|| {
-        let (recorded, computed) = (root(recorded.state_root), root(computed.state_root));
-        (recorded != computed).then_some(("state root", recorded, computed))
     })
 }

@@ -111,15 +111,8 @@ impl Gate<'_> {
             }
             Payload::GlobalSection(section) => {
                 count("globals", section.count(), limits.globals_max)?;
-                for (global, ty) in (0_u32..).zip(section) {
-                    let ty = ty.map_err(read)?.ty;
-                    if ty.mutable
-                        && (matches!(ty.content_type, wasmparser::ValType::Ref(_))
-                            || ty.content_type == wasmparser::ValType::V128)
-                    {
-                        return Err(AdmissionError::GlobalType { global, ty: ty.content_type });
-                    }
-                    self.facts.globals.push(GlobalFact { ty: ty.content_type, mutable: ty.mutable });
+                for global in section {
+                    self.global(global.map_err(read)?.ty)?;
                 }
             }
             Payload::ExportSection(section) => {
@@ -177,6 +170,15 @@ impl Gate<'_> {
             return Err(AdmissionError::ReservedExport { name });
         }
         self.facts.exports.push(ExportFact { name, kind: export.kind, index: export.index });
+        Ok(())
+    }
+
+    fn global(&mut self, ty: wasmparser::GlobalType) -> Result<(), AdmissionError> {
+        let (global, mutable, ty) = (self.facts.globals.len() as u32, ty.mutable, ty.content_type);
+        if mutable && matches!(ty, wasmparser::ValType::Ref(_) | wasmparser::ValType::V128) {
+            return Err(AdmissionError::GlobalType { global, ty });
+        }
+        self.facts.globals.push(GlobalFact { ty, mutable });
         Ok(())
     }
 

@@ -227,7 +227,7 @@ fn function_addresses(instance: &wasmer::Instance, store: &Store) -> BTreeMap<us
 }
 
 fn resolve(module: &str, name: &str, ty: &FunctionType, format: ModuleFormat) -> Option<HostFn> {
-    let types = |types: &[Type]| types.iter().map(val_type).collect::<Option<Vec<_>>>();
+    let types = |types: &[Type]| types.iter().copied().map(val_type).collect::<Option<Vec<_>>>();
     host::resolve(module, name, &types(ty.params())?, &types(ty.results())?, format)
 }
 
@@ -335,7 +335,7 @@ impl Guest for Context<'_> {
     }
 }
 
-fn val_type(ty: &Type) -> Option<ValType> {
+fn val_type(ty: Type) -> Option<ValType> {
     Some(match ty {
         Type::I32 => ValType::I32,
         Type::I64 => ValType::I64,

@@ -26,15 +26,15 @@ struct Inner {
     ty: MemoryType,
 }
 
+// SAFETY: a guest belongs to one `Machine`, whose methods take `&mut self`; compiled code and host calls run on the
+// thread inside such a method. So no two threads touch the mapping or the definition at once.
+unsafe impl Send for Inner {}
+// SAFETY: as above; wasmer asks for `Sync` of every memory, yet reaches it through the exclusively borrowed store.
+unsafe impl Sync for Inner {}
+
 /// A handle to one guest's memory. The instance holds one, the step driver another.
 #[derive(Clone)]
 pub(crate) struct Linear(Arc<Inner>);
-
-// SAFETY: a guest belongs to one `Machine`, whose methods take `&mut self`; compiled code and host calls run on the
-// thread inside such a method. So no two threads touch the mapping or the definition at once.
-unsafe impl Send for Linear {}
-// SAFETY: as above; wasmer asks for `Sync` of every memory, yet reaches it through the exclusively borrowed store.
-unsafe impl Sync for Linear {}
 
 impl fmt::Debug for Linear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,7 +124,7 @@ impl LinearMemory for Linear {
 /// Where the entries of an instance's tables lie: one pointer to a function each, null for an empty entry.
 pub(crate) struct TableView(NonNull<VMTableDefinition>);
 
-// SAFETY: as for `Linear`: reached only through the exclusively borrowed `Machine`.
+// SAFETY: as for `Inner`: reached only through the exclusively borrowed `Machine`.
 unsafe impl Send for TableView {}
 
 impl TableView {

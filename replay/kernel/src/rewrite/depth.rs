@@ -18,9 +18,9 @@ use super::walk::{Walker, proposal};
 use super::{DEPTH_EXCEEDED, RewriteError};
 
 /// Units of every frame: return address, saved registers, frame bookkeeping.
-const FRAME_COST: u64 = 8;
+pub const FRAME_COST: u64 = 8;
 /// Dearest frame of a function without calls that is not charged.
-const LEAF_COST_MAX: u64 = 512;
+pub const LEAF_COST_MAX: u64 = 512;
 /// Bound of one frame's cost; larger than any stack limit would be pointless.
 const FRAME_COST_MAX: u64 = 1 << 30;
 

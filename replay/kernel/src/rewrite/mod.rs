@@ -19,6 +19,7 @@ mod module;
 mod nan;
 mod walk;
 
+pub use depth::{FRAME_COST, LEAF_COST_MAX};
 pub use instrument::{Plan, instrument};
 pub use lower::lower;
 pub use meter::{METERING_FIELD, METERING_MODULE, MeterType, meter_reference};

@@ -3,7 +3,7 @@
 //! # Source
 //! `permaweb/ao` `servers/cu/src/domain/lib/loadModule.js` at `ff178d51`: the process' tag wins over the module's.
 
-use ao_kernel::ProcessLimits;
+use crate::machine::ProcessLimits;
 
 /// Memory of a process whose tags name no limit.
 ///

@@ -1,0 +1,311 @@
+//! The command line: exit codes, what is printed, and what ends up in a bundle.
+
+mod support;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use ao_commit::{Outcome, Receipt};
+use ao_log::bundle::{BundleReader, BundleWriter, Record};
+use serde_json::Value;
+use support::{Place, arguments, text};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// Copies a bundle with one receipt changed, as if it had been made by a machine with other semantics.
+fn forge(place: &Place, bundle: &Path, nonce: u64, change: impl Fn(&mut Receipt)) -> PathBuf {
+    let mut reader = BundleReader::new(File::open(bundle).expect("a bundle")).expect("a bundle");
+    let path = place.path("forged.bundle");
+    let mut sink = Some(File::create(&path).expect("a temporary file can be made"));
+    let mut writer = None;
+    let mut module = None;
+    while let Some(record) = reader.next_record().expect("the bundle is intact") {
+        let writer = match record {
+            Record::Manifest(manifest) => {
+                writer = BundleWriter::new(sink.take().expect("one manifest"), &manifest).ok();
+                continue;
+            }
+            _ => writer.as_mut().expect("the manifest comes first"),
+        };
+        match record {
+            Record::Process(item) => writer.process(item).expect("in order"),
+            Record::Module(meta) => module = Some(meta),
+            Record::ModuleChunk(mut chunk) => {
+                let meta = module.take().expect("a guest is one chunk");
+                writer.module(&meta, Some(&mut chunk)).expect("in order");
+            }
+            Record::Entry { nonce, assignment, message } => writer.entry(nonce, assignment, message).expect("in order"),
+            Record::Receipt { nonce: at, bytes } => {
+                let mut receipt = Receipt::decode(bytes).expect("a receipt");
+                if at.0 == nonce {
+                    change(&mut receipt);
+                }
+                writer.receipt(at, &receipt.encode()).expect("in order");
+            }
+            other => panic!("no {} was packed", other.kind()),
+        }
+    }
+    writer.expect("the manifest was there").finish().expect("complete");
+    path
+}
+
+#[test]
+fn a_packed_log_verifies_and_exits_with_0() {
+    let place = Place::new("error_answer");
+    let bundle = place.pack(&place.log(), "x.bundle", &[]);
+    let ended = place.replay(["verify", &text(&bundle)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("matched") && ended.out.contains("6 (2 without a kept answer)"), "{}", ended.out);
+}
+
+#[test]
+fn a_divergence_exits_with_1_and_names_nonce_message_field_and_values() {
+    let place = Place::new("error_answer");
+    let bundle = place.pack(&place.log(), "x.bundle", &[]);
+    let message =
+        json(&place.replay(["inspect", "--json", "--nonce", "2", &text(&bundle)]).out)["message"]["id"].clone();
+    let forged = forge(&place, &bundle, 2, |receipt| receipt.result_hash = [0xab; 32]);
+    let ended = place.replay(["verify", "--json", &text(&forged)]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let diverged = &json(&ended.out)["verdict"]["diverged"];
+    assert_eq!(diverged["nonce"], 2);
+    assert_eq!(diverged["message"], message);
+    assert_eq!(diverged["field"], "result hash");
+    assert_eq!(diverged["recorded"], "ab".repeat(32));
+    assert_eq!(diverged["computed"].as_str().map(str::len), Some(64));
+
+    let forged = forge(&place, &bundle, 4, |receipt| receipt.outcome = Outcome::Ok);
+    let ended = place.replay(["verify", &text(&forged)]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for words in ["DIVERGED at nonce 4", "outcome recorded Ok", "outcome computed ModuleError"] {
+        assert!(ended.out.contains(words), "{words:?} is not in {}", ended.out);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let place = Place::new("counter");
+    let log = text(&place.log());
+    let wrong: [&[&str]; 6] = [
+        &[],
+        &["evaluate"],
+        &["verify"],
+        &["pack", &log],
+        &["run", "--signatures", "some", &log],
+        &["trace", "--memory", "md5", &log],
+    ];
+    for arguments in wrong {
+        let ended = place.replay(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.out.is_empty() && !ended.err.is_empty(), "{arguments:?}: {ended:?}");
+    }
+    for asked in ["--help", "--version"] {
+        assert_eq!(place.replay([asked]).code, Some(0));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_exits_with_3() {
+    let place = Place::new("counter");
+    let log = place.log();
+    let bundle = place.pack(&log, "x.bundle", &[]);
+    let whole = fs::read(&bundle).expect("a bundle");
+    let cut = place.path("cut.bundle");
+    fs::write(&cut, &whole[..whole.len() / 2]).expect("a temporary file can be written");
+    for source in [&place.path("nothing"), &cut, &log.join("module.wasm")] {
+        let ended = place.replay(["verify", &text(source)]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.err.starts_with("replay: "), "{ended:?}");
+    }
+    // A folder holds no receipts: nothing differs, and nothing was proved.
+    let ended = place.replay(["verify", "--json", &text(&log)]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert_eq!(json(&ended.out)["verdict"]["incomplete"]["nonce"], 0);
+}
+
+#[test]
+fn the_worst_of_several_bundles_decides() {
+    let place = Place::new("error_answer");
+    let bundle = place.pack(&place.log(), "x.bundle", &[]);
+    let forged = forge(&place, &bundle, 1, |receipt| receipt.gas = 1);
+    let ended = place.replay(["verify", "--json", "--workers", "2", &text(&bundle), &text(&forged)]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let mut verdicts: Vec<Value> = ended.out.lines().map(|line| json(line)["verdict"].clone()).collect();
+    verdicts.sort_by_key(Value::is_object);
+    assert_eq!(verdicts.len(), 2);
+    assert_eq!(verdicts[0], "matched");
+    assert_eq!(verdicts[1]["diverged"]["field"], "gas");
+}
+
+#[test]
+fn json_holds_every_figure_and_quiet_prints_none() {
+    let place = Place::new("error_answer");
+    let bundle = place.pack(&place.log(), "x.bundle", &[]);
+    let ended = place.replay(["verify", "--json", &text(&bundle)]);
+    let shown = json(&ended.out);
+    let keys: Vec<&str> = shown.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut expected = [
+        "source",
+        "process",
+        "module",
+        "module_blake3",
+        "profile",
+        "resumed_after",
+        "messages",
+        "failed",
+        "messages_per_second",
+        "signatures",
+        "signatures_checked",
+        "gas",
+        "dirty_bytes",
+        "tracker",
+        "memory_bytes",
+        "memory_root",
+        "state_root",
+        "last_nonce",
+        "last_receipt",
+        "notes",
+        "verdict",
+        "module_signed",
+        "compared",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    assert_eq!((&shown["messages"], &shown["failed"], &shown["last_nonce"]), (&6.into(), &2.into(), &5.into()));
+    assert_eq!((&shown["verdict"], &shown["notes"]), (&"matched".into(), &Value::Array(Vec::new())));
+    for root in ["module_blake3", "memory_root", "state_root", "last_receipt"] {
+        assert_eq!(shown[root].as_str().map(str::len), Some(64), "{root}");
+    }
+    let ended = place.replay(["verify", "--quiet", &text(&bundle)]);
+    assert_eq!((ended.code, &ended.out[..], &ended.err[..]), (Some(0), "", ""));
+}
+
+#[test]
+fn a_log_packed_twice_or_repacked_is_the_same_file() {
+    let place = Place::new("error_answer");
+    let log = place.log();
+    let first = place.pack(&log, "first.bundle", &["--checkpoint-every", "2"]);
+    let second = place.pack(&log, "second.bundle", &["--checkpoint-every", "2", "--tracker", "memcmp"]);
+    let again = place.pack(&first, "again.bundle", &["--checkpoint-every", "2"]);
+    let bytes = |path: &Path| fs::read(path).expect("a bundle");
+    assert_eq!(bytes(&first), bytes(&second));
+    assert_eq!(bytes(&first), bytes(&again));
+}
+
+#[test]
+fn a_detached_module_must_be_given_and_must_be_the_right_one() {
+    let place = Place::new("error_answer");
+    let bundle = text(&place.pack(&place.log(), "x.bundle", &["--detach-module"]));
+    let ended = place.replay(["verify", &bundle]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.err.contains("--module FILE"), "{ended:?}");
+    let other = text(&ao_tests::Guest::load("counter", 32).path);
+    let ended = place.replay(["verify", "--module", &other, &bundle]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.err.contains("but the log runs"), "{ended:?}");
+    assert_eq!(place.replay(["verify", "--module", &text(&place.guest.path), &bundle]).code, Some(0));
+}
+
+#[test]
+fn a_part_of_a_bundle_verifies_from_its_saved_state() {
+    let place = Place::new("global_state");
+    let whole = text(&place.pack(&place.log(), "x.bundle", &["--checkpoint-every", "2"]));
+    let end = json(&place.replay(["verify", "--json", &whole]).out);
+    let ended = place.replay(["verify", "--json", "--from", "5", &whole]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let part = json(&ended.out);
+    assert_eq!((&part["resumed_after"], &part["messages"]), (&3.into(), &2.into()));
+    assert_eq!((part["compared"][0].as_u64(), part["compared"][1].as_u64()), (Some(5), Some(5)));
+    for root in ["memory_root", "state_root", "last_receipt"] {
+        assert_eq!(part[root], end[root], "{root}");
+    }
+    let ended = place.replay(["verify", "--json", "--to", "2", &whole]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(json(&ended.out)["last_nonce"], 2);
+}
+
+#[test]
+fn the_verdict_says_which_signatures_were_checked() {
+    let place = Place::new("counter");
+    let bundle = text(&place.pack(&place.log(), "x.bundle", &[]));
+    // The process, six assignments, five messages.
+    for (choice, shown, checked) in
+        [("all", "all", Some(12)), ("none", "none", Some(0)), ("sample:50", "sample of 50.0 %, seed 0", None)]
+    {
+        let ended = place.replay(["verify", "--json", "--signatures", choice, &bundle]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let found = json(&ended.out);
+        assert_eq!(found["signatures"], shown);
+        if let Some(checked) = checked {
+            assert_eq!(found["signatures_checked"], checked, "{choice}");
+        }
+    }
+}
+
+#[test]
+fn trace_prints_a_line_a_step_with_exactly_these_fields() {
+    let place = Place::new("error_answer");
+    let bundle = text(&place.pack(&place.log(), "x.bundle", &[]));
+    let plain = place.replay(["trace", &bundle]);
+    assert_eq!(plain.code, Some(0), "{plain:?}");
+    let hashed = place.replay(arguments(&["trace", "--memory", "blake3,sha256"], &[&bundle]));
+    assert_eq!((plain.out.lines().count(), hashed.out.lines().count()), (6, 6));
+    let names = ["nonce", "message", "outcome", "result", "gas", "receipt"];
+    for (nonce, (plain, hashed)) in plain.out.lines().zip(hashed.out.lines()).enumerate() {
+        assert_eq!(keys_in_order(plain), names, "nonce {nonce}");
+        assert_eq!(keys_in_order(hashed), [&names[..], &["memory_blake3", "memory_sha256"]].concat(), "nonce {nonce}");
+        assert_eq!(json(plain)["nonce"], nonce);
+        let asked = nonce == 2 || nonce == 4;
+        assert_eq!(json(plain)["outcome"], if asked { "module-error" } else { "ok" });
+        assert_eq!(json(plain)["result"].get("Error").is_some(), asked);
+    }
+    // Messages that fail are not counted.
+    let outputs: Vec<Value> = plain.out.lines().map(|line| json(line)["result"]["Output"].clone()).collect();
+    assert_eq!(outputs, ["1", "2", "seen", "3", "seen", "4"]);
+}
+
+/// The names of an object's own fields as they stand in the text.
+fn keys_in_order(object: &str) -> Vec<&str> {
+    let (mut depth, mut keys) = (0, Vec::new());
+    let mut rest = object;
+    while let Some(at) = rest.find(['"', '{', '}', '[', ']']) {
+        let found = rest.as_bytes()[at];
+        rest = &rest[at + 1..];
+        match found {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {
+                let mut escaped = false;
+                let end = rest.find(|c| {
+                    let ends = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    ends
+                });
+                let end = end.expect("strings end");
+                if depth == 1 && rest[end + 1..].starts_with(':') {
+                    keys.push(&rest[..end]);
+                }
+                rest = &rest[end + 1..];
+            }
+        }
+    }
+    keys
+}
+
+#[test]
+fn a_sample_of_flipped_bits_exits_with_1_or_3() {
+    let place = Place::new("unreachable");
+    let bundle = place.pack(&place.log(), "x.bundle", &[]);
+    let sound = fs::read(&bundle).expect("a bundle");
+    for sample in 0..64 {
+        let bit = sample * sound.len() * 8 / 64 + sample % 8;
+        let mut bytes = sound.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&bundle, bytes).expect("a temporary file can be written");
+        let ended = place.replay(["verify", &text(&bundle)]);
+        assert!(matches!(ended.code, Some(1 | 3)), "bit {bit}: {ended:?}");
+        assert!(!ended.err.contains("panicked"), "bit {bit}: {ended:?}");
+    }
+}

@@ -1,0 +1,189 @@
+//! Small logs of truly signed items, the same bytes at every run: all keys are ed25519.
+
+use std::path::Path;
+
+use ao_log::bundle::{ModuleMeta, ModuleTag};
+use ao_log::{HashChain, LogEntry, LogFolderWriter, Module, Nonce, legacy_first, legacy_next};
+use ao_wire::{DataItem, Id, ItemBuilder, ProcessId, Signer, Tag, b64u};
+
+use crate::root;
+
+/// One of the guests in `fixtures/guests`.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Its binary.
+    pub wasm: Vec<u8>,
+    /// Its file.
+    pub path: std::path::PathBuf,
+    /// Its `Module-Format`.
+    pub format: &'static str,
+}
+
+impl Guest {
+    /// The guest of this name with pointers of 32 or 64 bits.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn load(name: &str, bits: u32) -> Self {
+        let path = root().join(format!("fixtures/guests/built/{name}-wasm{bits}.wasm"));
+        let wasm = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let format = match bits {
+            32 => "wasm32-unknown-emscripten4",
+            _ => "wasm64-unknown-emscripten-draft_2024_02_15",
+        };
+        Self { wasm, path, format }
+    }
+}
+
+/// What is wrong with one assignment, on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twist {
+    /// Nothing.
+    None,
+    /// Someone else signs it.
+    Scheduler,
+    /// Its `Hash-Chain` does not continue the chain.
+    HashChain,
+}
+
+/// A log that grows by one entry at a time.
+pub struct LogBuilder {
+    scheduler: Signer,
+    user: Signer,
+    module: Module,
+    process: Vec<u8>,
+    entries: Vec<LogEntry>,
+    chain: HashChain,
+}
+
+impl LogBuilder {
+    /// A log that holds its own process at nonce 0.
+    ///
+    /// `tags` are added to those of the module.
+    pub fn new(guest: &Guest, tags: &[(&str, &str)]) -> Self {
+        let (scheduler, user) = (Signer::ed25519(&[1; 32]), Signer::ed25519(&[2; 32]));
+        let module = module(guest, tags);
+        let process = item(
+            &user,
+            None,
+            &[
+                ("Data-Protocol", "ao"),
+                ("Variant", "ao.TN.1"),
+                ("Type", "Process"),
+                ("Module", &module.meta.id.to_string()),
+                ("Scheduler", &address(&scheduler)),
+            ],
+            b"1984",
+        );
+        let mut log = Self { scheduler, user, module, process, entries: Vec::new(), chain: HashChain([0; 32]) };
+        log.chain = legacy_first(&log.process_id());
+        log.assign(None, Twist::None);
+        log
+    }
+
+    /// Adds a message with this data.
+    #[must_use]
+    pub fn message(self, data: &str) -> Self {
+        self.twisted(data, Twist::None)
+    }
+
+    /// Adds a message whose assignment has something wrong.
+    #[must_use]
+    pub fn twisted(mut self, data: &str, twist: Twist) -> Self {
+        let tags = [("Data-Protocol", "ao"), ("Variant", "ao.TN.1"), ("Type", "Message")];
+        let message = item(&self.user, Some(self.process_id().id()), &tags, data.as_bytes());
+        self.assign(Some(message), twist);
+        self
+    }
+
+    /// The entries so far.
+    pub fn entries(&self) -> &[LogEntry] {
+        &self.entries
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// The process' data item.
+    pub fn process(&self) -> &[u8] {
+        &self.process
+    }
+
+    /// Writes the log as a folder.
+    ///
+    /// # Panics
+    /// If the file system refuses.
+    pub fn write(&self, folder: &Path) {
+        let writer = LogFolderWriter::create(folder, &self.process).expect("the folder can be made");
+        writer.module(&self.module).expect("the module can be written");
+        for entry in &self.entries {
+            writer.entry(entry).expect("an entry can be written");
+        }
+    }
+
+    fn process_id(&self) -> ProcessId {
+        id(&self.process).into()
+    }
+
+    fn assign(&mut self, message: Option<Vec<u8>>, twist: Twist) {
+        let nonce = self.entries.len() as u64;
+        let chain = if twist == Twist::HashChain { HashChain([9; 32]) } else { self.chain };
+        let (process, nonce_text, chain_text) = (self.process_id().to_string(), nonce.to_string(), chain.to_string());
+        let timestamp = (1_735_689_600_000 + nonce * 1000).to_string();
+        let named = message.as_deref().map(|message| id(message).to_string());
+        let mut tags = vec![
+            ("Process", &process[..]),
+            ("Epoch", "0"),
+            ("Nonce", &nonce_text),
+            ("Hash-Chain", &chain_text),
+            ("Block-Height", "000001580000"),
+            ("Timestamp", &timestamp),
+            ("Data-Protocol", "ao"),
+            ("Type", "Assignment"),
+            ("Variant", "ao.TN.1"),
+        ];
+        tags.extend(named.as_deref().map(|id| ("Message", id)));
+        let signer = if twist == Twist::Scheduler { &self.user } else { &self.scheduler };
+        let assignment = item(signer, None, &tags, b"");
+        self.chain = legacy_next(&id(&assignment).into(), &chain);
+        let message = Some(message.unwrap_or_else(|| self.process.clone()));
+        self.entries.push(LogEntry { nonce: Nonce(nonce), assignment, message });
+    }
+}
+
+fn module(guest: &Guest, more: &[(&str, &str)]) -> Module {
+    let tags = [
+        ("Data-Protocol", "ao"),
+        ("Type", "Module"),
+        ("Module-Format", guest.format),
+        ("Input-Encoding", "JSON-V1"),
+        ("Output-Encoding", "JSON-V1"),
+    ];
+    let tags = tags.iter().chain(more).map(|(name, value)| ModuleTag { name: (*name).into(), value: (*value).into() });
+    let meta = ModuleMeta {
+        id: Id::sha256(&guest.wasm).into(),
+        owner: address(&Signer::ed25519(&[3; 32])),
+        tags: tags.collect(),
+        wasm_bytes: guest.wasm.len() as u64,
+        wasm_blake3: *blake3::hash(&guest.wasm).as_bytes(),
+        embedded: true,
+        item_prefix: Vec::new(),
+    };
+    Module { meta, wasm: guest.wasm.clone() }
+}
+
+fn item(signer: &Signer, target: Option<Id>, tags: &[(&str, &str)], data: &[u8]) -> Vec<u8> {
+    let tags = tags.iter().map(|(name, value)| Tag::new(name, value)).collect();
+    let builder = ItemBuilder { target: target.map(|id| id.0), anchor: None, tags, data };
+    builder.build(signer).expect("a small item can be signed")
+}
+
+fn id(item: &[u8]) -> Id {
+    DataItem::parse(item).expect("made here").id()
+}
+
+fn address(signer: &Signer) -> String {
+    b64u::encode(Id::sha256(signer.owner()).0)
+}
