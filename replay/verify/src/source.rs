@@ -61,7 +61,7 @@ pub(crate) fn hex(bytes: &[u8; 32]) -> String {
 pub struct SavedState {
     /// Nonce of the last step in it.
     pub nonce: Nonce,
-    /// See [`crate::checkpoint`].
+    /// The rest of the state; laid out as `FORMAT.md` says under "Saved state".
     pub meta: Vec<u8>,
     /// Groups of memory.
     pub body: Vec<u8>,
