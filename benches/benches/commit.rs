@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use ao_benches::log::EvalLog;
 use ao_benches::ours::{machine_at, session_at, time_machine, time_session};
-use ao_benches::{AOS_FORMAT, aos};
 use ao_commit::{CheckpointPolicy, GROUP_BYTES, MemoryTree, Outcome, ReceiptChain, Step, input_hash, result_hash};
-use ao_kernel::Module;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 
 const MEMORY_BYTES: usize = 16 << 20;
@@ -42,7 +40,7 @@ fn tree(c: &mut Criterion) {
 fn receipt(c: &mut Criterion) {
     let mut log = EvalLog::new();
     let texts = log.take_texts(2).pop().unwrap();
-    let (mut session, mut entries) = session_at(&Module::load(&aos(), AOS_FORMAT, None).unwrap(), policy(32), 1);
+    let (mut session, mut entries) = session_at(policy(32), 1);
     let result = session.step(&entries.take(1)[0]).unwrap().result_json;
     let mut chain = ReceiptChain::start([1; 32], [2; 32], [3; 32], policy(1 << 30), 0);
     c.bench_function("receipt", |b| {
@@ -66,20 +64,23 @@ fn policy(every: u32) -> CheckpointPolicy {
 
 /// The share of commitments is (with roots − without) / with. `machine` takes its images all the same.
 fn share(c: &mut Criterion) {
-    let module = Module::load(&aos(), AOS_FORMAT, None).unwrap();
     let mut group = c.benchmark_group("steps with commitments");
     group
         .sampling_mode(SamplingMode::Flat)
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    let (mut machine, mut log) = machine_at(&module, WARM_UP);
+    let mut running = None;
     group.bench_function("none: machine alone", |b| {
-        b.iter_custom(|count| time_machine(&mut machine, &log.take_texts(count)));
+        let (machine, log) = running.get_or_insert_with(|| machine_at(WARM_UP));
+        b.iter_custom(|count| time_machine(machine, &log.take_texts(count)));
     });
     for (name, every) in [("receipts", 1 << 30), ("receipts, roots every 32", 32), ("receipts, a root each", 1)] {
-        let (mut session, mut log) = session_at(&module, policy(every), WARM_UP);
-        group.bench_function(name, |b| b.iter_custom(|count| time_session(&mut session, &log.take(count))));
+        let mut running = None;
+        group.bench_function(name, |b| {
+            let (session, log) = running.get_or_insert_with(|| session_at(policy(every), WARM_UP));
+            b.iter_custom(|count| time_session(session, &log.take(count)));
+        });
     }
     group.finish();
 }
