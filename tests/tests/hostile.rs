@@ -202,7 +202,8 @@ fn a_table_is_part_of_the_state() {
             assert_ne!(state(&mut machine).0, before, "{bits} bits");
             seen.push(before);
         }
-        assert_eq!(seen[0], seen[2], "swapped twice, {bits} bits");
+        // The first swap also fills the place it swaps by.
+        assert_eq!(seen[1], seen[3], "swapped twice, {bits} bits");
     }
 }
 
