@@ -191,7 +191,7 @@ mod tests {
         let text = profile.text();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.is_sorted());
-        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 7, "every name occurs once");
+        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 13, "every name occurs once");
         assert!(lines.iter().all(|line| line.is_ascii() && line.matches(" = ").count() == 1));
         assert!(text.contains("clock.start-ms = 10000\n"));
         assert_eq!(profile.name(), "ao-loader-0.0.49");
