@@ -5,12 +5,14 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use ao_benches::aos_lowered_by_binaryen;
 use ao_benches::bare::Bare;
 use ao_benches::log::{EvalLog, Texts};
 use ao_benches::ours::{machine_at, session_at, thread_time, time_machine, time_session};
 use ao_benches::peer::Reference;
+use ao_benches::{aos, aos_lowered_by_binaryen};
 use ao_commit::CheckpointPolicy;
+use ao_kernel::profile::STACK_LIMIT;
+use ao_kernel::rewrite::{Plan, instrument, lower};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, criterion_group, criterion_main, measurement::WallTime};
 
 /// Steps before anything is measured: the spawn, and enough for Lua's heap and the caches to settle.
@@ -51,7 +53,7 @@ fn machine(group: &mut BenchmarkGroup<'_, WallTime>) {
     });
 }
 
-fn bare(group: &mut BenchmarkGroup<'_, WallTime>) {
+fn bare(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, wasm: impl Fn() -> Vec<u8>) {
     let run = |bare: &mut Bare, messages: &[Texts]| {
         thread_time(|| {
             for texts in messages {
@@ -60,12 +62,12 @@ fn bare(group: &mut BenchmarkGroup<'_, WallTime>) {
         })
     };
     let start = || {
-        let (mut bare, mut log) = (Bare::new(&aos_lowered_by_binaryen()), EvalLog::new());
+        let (mut bare, mut log) = (Bare::new(&wasm()), EvalLog::new());
         run(&mut bare, &log.take_texts(WARM_UP));
         (bare, log)
     };
     let mut running = None;
-    group.bench_function("bare wasmer", |b| {
+    group.bench_function(name, |b| {
         let (bare, log) = running.get_or_insert_with(start);
         b.iter_custom(|count| run(bare, &log.take_texts(count)));
     });
@@ -87,7 +89,7 @@ fn reference(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, copies: bool)
 fn step(c: &mut Criterion) {
     let mut group = group(c, "step");
     session(&mut group);
-    bare(&mut group);
+    bare(&mut group, "bare wasmer", aos_lowered_by_binaryen);
     machine(&mut group);
     reference(&mut group, "reference loader in place", false);
     group.sample_size(10);
@@ -95,5 +97,22 @@ fn step(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, step);
+/// What each rewriting costs the guest: the same bare engine over more and more of it.
+fn rewriting(c: &mut Criterion) {
+    let mut group = group(c, "step of bare wasmer");
+    let stack_limit = Some(STACK_LIMIT);
+    let plans = [
+        ("exact addresses", Plan { stack_limit: None, canonical_nan: false }),
+        ("exact addresses, canonical NaN", Plan { stack_limit: None, canonical_nan: true }),
+        ("exact addresses, stack bound", Plan { stack_limit, canonical_nan: false }),
+        ("exact addresses, canonical NaN, stack bound", Plan { stack_limit, canonical_nan: true }),
+    ];
+    bare(&mut group, "plainly lowered", aos_lowered_by_binaryen);
+    for (name, plan) in plans {
+        bare(&mut group, name, || lower(&instrument(&aos(), &plan).unwrap()).unwrap());
+    }
+    group.finish();
+}
+
+criterion_group!(benches, step, rewriting);
 criterion_main!(benches);
