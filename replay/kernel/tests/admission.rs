@@ -35,7 +35,11 @@ fn facts_describe_the_module_as_published() {
 
 #[test]
 fn code_that_changes_a_table_is_noticed() {
-    for code in ["i32.const 0 ref.null func table.set 0", "ref.null func i32.const 1 table.grow 0 drop"] {
+    for code in [
+        "i32.const 0 ref.null func table.set 0",
+        "i32.const 0 ref.null func i32.const 1 table.fill 0",
+        "i32.const 0 i32.const 0 i32.const 1 table.copy",
+    ] {
         assert!(admitted(&format!("(module (table 1 funcref) (func {code}))")).expect("admitted").mutates_tables);
     }
     let read = "(module (table 1 funcref) (func i32.const 0 table.get 0 drop))";
@@ -55,6 +59,9 @@ fn refusals_name_section_and_item() {
         ("(module (memory 1) (memory 1))", "memory section"),
         ("(module (tag))", "tag section"),
         ("(module (func (export \"aorta:depth\")))", "export section: `aorta:depth` is a reserved name"),
+        ("(module (table 1 9 funcref) (func $more ref.null func i32.const 1 table.grow drop))", "`more`: `table.grow`"),
+        ("(module (memory 1) (data $d \"x\") (func $drop data.drop $d))", "`drop`: `data.drop`"),
+        ("(module (global (mut externref) ref.null extern))", "global section: mutable global 0 has type"),
         ("(module (func) (func $bad i32.const 0))", "code section, function 1 `bad`"),
         ("(module (func $tail return_call 0))", "code section, function 0 `tail`"),
         (
