@@ -19,7 +19,7 @@ mod zeros;
 pub use chain::{ChainError, ReceiptChain, Step};
 pub use log::{Checkpoint, CheckpointError, LogProofError, ReceiptLog, verify_consistency, verify_inclusion};
 pub use memory::{GROUP_BYTES, MemoryTree, TreeError};
-pub use policy::{CheckpointPolicy, ImageSchedule, PolicyError};
+pub use policy::{CheckpointPolicy, PolicyError};
 pub use proof::{GroupProof, ProofError};
 pub use receipt::{Outcome, RECEIPT_BYTES, Receipt, ReceiptError, input_hash, result_hash};
 pub use state::{Global, GlobalKind, StateParts, StateRoot, host_state_hash, tables_hash};

@@ -1,8 +1,8 @@
-//! When a state root is due, and when an image is worth taking.
+//! When a state root is due.
 //!
-//! Two questions that must not be mixed. Whether a receipt carries a state root is part of what is committed, so it
-//! depends on the nonce and nothing else: whoever resumes at any nonce gives the same receipts. When a unit refreshes
-//! its image for rollback is its own affair, so that may depend on luck and history and never shows in a receipt.
+//! Whether a receipt carries a state root is part of what is committed, so it depends on the nonce and nothing else:
+//! whoever resumes at any nonce gives the same receipts. When a machine refreshes its image for rollback is its own
+//! affair and never shows in a receipt.
 //!
 //! Roots wanted at other times (on demand, at the end of a run, at handover) are computed beside the chain.
 //!
@@ -67,41 +67,6 @@ impl Default for CheckpointPolicy {
     }
 }
 
-/// When to refresh the image that failed steps roll back to.
-///
-/// A rollback replays the steps since the last image, and messages that trap can be sent on purpose. So a trap is followed
-/// by an image at once, and by others after 1, 2, 4 … steps until the usual distance is reached again.
-///
-/// # Determinism
-/// None needed: no receipt or root depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageSchedule {
-    policy: CheckpointPolicy,
-    distance: u32,
-    since: u32,
-}
-
-impl ImageSchedule {
-    /// Images with the state roots of `policy`, until something fails.
-    pub fn new(policy: CheckpointPolicy) -> Self {
-        Self { policy, distance: policy.interval(), since: 0 }
-    }
-
-    /// Counts a step; whether to take an image after it. One is always due where a state root is.
-    pub fn after_step(&mut self, nonce: u64, rolled_back: bool) -> bool {
-        self.since += 1;
-        if rolled_back {
-            self.distance = 1;
-        } else if self.since < self.distance && !self.policy.root_due(nonce) {
-            return false;
-        } else {
-            self.distance = self.distance.saturating_mul(2).min(self.policy.interval());
-        }
-        self.since = 0;
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,18 +87,5 @@ mod tests {
         assert_eq!(due(CheckpointPolicy::default()), [31, 63, 95]);
         assert_eq!(due(CheckpointPolicy::STRICT).len(), 100);
         assert!(CheckpointPolicy::STRICT.root_due(u64::MAX) && CheckpointPolicy::default().root_due(u64::MAX));
-    }
-
-    #[test]
-    fn images_follow_a_failure_closely_and_then_thin_out() {
-        let mut schedule = ImageSchedule::new(CheckpointPolicy::default());
-        let images: Vec<u64> = (0..128).filter(|nonce| schedule.after_step(*nonce, *nonce == 40)).collect();
-        assert_eq!(images, [31, 40, 41, 43, 47, 55, 63, 95, 127]);
-    }
-
-    #[test]
-    fn failing_every_time_takes_an_image_every_time() {
-        let mut schedule = ImageSchedule::new(CheckpointPolicy::default());
-        assert!((0..50).all(|nonce| schedule.after_step(nonce, true)));
     }
 }

@@ -181,6 +181,9 @@ impl Machine {
             self.image_every = (self.image_every * 2).min(IMAGE_EVERY);
         }
         let step = self.evaluate(message_json);
+        if let Some(error) = self.instance.linear().take_failure() {
+            return Err(error.into());
+        }
         if step.evaluated.keeps_previous_memory() {
             self.roll_back()?;
         } else {

@@ -24,6 +24,8 @@ struct Inner {
     definition: NonNull<VMMemoryDefinition>,
     pages_max: u32,
     ty: MemoryType,
+    /// The host's trouble in growing, which the guest was told of as a refusal: its step must not count.
+    failed: UnsafeCell<Option<MemoryError>>,
 }
 
 // SAFETY: a guest belongs to one `Machine`, whose methods take `&mut self`; compiled code and host calls run on the
@@ -58,13 +60,23 @@ impl Linear {
         (self.mapping().len() / WASM_PAGE_BYTES) as u32
     }
 
-    /// Grows by `delta` pages; `None`, and no change, past the limit or when the host cannot commit the pages.
+    /// Grows by `delta` pages; `None`, and no change, past the limit; also if the host cannot, see `take_failure`.
     pub(crate) fn grow_pages(&mut self, delta: u64) -> Option<u32> {
         let before = self.pages();
         let after = u64::from(before).checked_add(delta).filter(|pages| *pages <= u64::from(self.0.pages_max))?;
-        self.mapping_mut().grow_to(after * WASM_PAGE_BYTES).ok()?;
+        if let Err(error) = self.mapping_mut().grow_to(after * WASM_PAGE_BYTES) {
+            // SAFETY: as for the mapping: one thread, inside the exclusively borrowed `Machine`.
+            unsafe { *self.0.failed.get() = Some(error) };
+            return None;
+        }
         self.publish();
         Some(before)
+    }
+
+    /// Whether the host failed to grow the memory since the last call.
+    pub(crate) fn take_failure(&mut self) -> Option<MemoryError> {
+        // SAFETY: as for the mapping.
+        unsafe { (*self.0.failed.get()).take() }
     }
 
     /// Makes the memory `bytes` long, whatever it was.
@@ -202,7 +214,8 @@ impl Tunables for GuestTunables {
         let pages_max = declared.min(self.pages_max);
         let mapping = Mapping::new(u64::from(ty.minimum.0) * WASM_PAGE_BYTES, u64::from(pages_max) * WASM_PAGE_BYTES)
             .map_err(|error| VMMemoryError::Region(error.to_string()))?;
-        let inner = Inner { mapping: UnsafeCell::new(mapping), definition, pages_max, ty: *ty };
+        let inner =
+            Inner { mapping: UnsafeCell::new(mapping), definition, pages_max, ty: *ty, failed: UnsafeCell::new(None) };
         let mut linear = Linear(Arc::new(inner));
         linear.publish();
         self.made().linear = Some(linear.clone());
