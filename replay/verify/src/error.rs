@@ -2,7 +2,6 @@
 
 use ao_commit::{ChainError, PolicyError, ReceiptError, TreeError};
 use ao_kernel::limits::LimitError;
-use ao_kernel::message::MessageError;
 use ao_kernel::{LoadError, MachineError, StartError, UnknownFormat};
 use ao_log::bundle::BundleWriteError;
 use ao_log::{LogFault, Nonce};
@@ -59,15 +58,6 @@ pub enum ReplayError {
         /// How.
         #[source]
         source: MachineError,
-    },
-    /// An entry that makes no message.
-    #[error("nonce {nonce}: no message can be made of this entry")]
-    Message {
-        /// The entry.
-        nonce: Nonce,
-        /// Why.
-        #[source]
-        source: MessageError,
     },
     /// An assignment whose transaction the log does not hold.
     #[error("nonce {nonce}: transaction {id} is assigned, and the log does not hold it")]

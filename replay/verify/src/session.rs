@@ -11,7 +11,7 @@ use ao_commit::{
 use ao_kernel::guest::{Interrupt, TrapKind, Val};
 use ao_kernel::limits::process_limits;
 use ao_kernel::message::dedup;
-use ao_kernel::message::{Assignment, Message, Party, Shown, needs_process_of_old, write_env};
+use ao_kernel::message::{Message, Party, Shown, needs_process_of_old, write_env};
 use ao_kernel::profile::Profile;
 use ao_kernel::result::{Evaluated, OutcomeKind};
 use ao_kernel::{Machine, Module, ProcessLimits, Registers, Tracker};
@@ -293,24 +293,23 @@ fn with_message<T>(
 ) -> Result<T, ReplayError> {
     let nonce = entry.nonce;
     let process = Shown::new(setup.process());
-    let assignment_tags: Vec<Tag<'_>> = parse(nonce, &entry.assignment)?.tags().collect();
-    let assignment =
-        Assignment::from_tags(&assignment_tags).map_err(|source| ReplayError::Message { nonce, source })?;
-    if let (None, Some(id)) = (&entry.message, assigned(nonce, &entry.assignment)?)
+    let assignment = assignment(entry)?;
+    if entry.message.is_none()
+        && let Some(id) = assignment.message
         && id.id() != process.item().id
     {
         return Err(ReplayError::Absent { nonce, id });
     }
     let in_log = entry.message.as_deref().map(|bytes| parse(nonce, bytes)).transpose()?.map(Shown::new);
-    let message = Message::of_entry(process.item(), assignment, in_log.as_ref().map(Shown::item), None);
+    let message = Message::of_entry(process.item(), (&assignment).into(), in_log.as_ref().map(Shown::item), None);
     f(&message)
 }
 
-/// The message an assignment names.
-fn assigned(nonce: Nonce, assignment: &[u8]) -> Result<Option<MessageId>, ReplayError> {
-    let assignment = ao_log::Assignment::from_item(&parse(nonce, assignment)?)
-        .map_err(|source| ao_log::LogFault::Assignment { nonce, source })?;
-    Ok(assignment.message)
+/// The assignment of an entry, as the log's verifier reads it too: under a scheduler's names or HyperBEAM's.
+fn assignment(entry: &LogEntry) -> Result<ao_log::Assignment, ReplayError> {
+    let nonce = entry.nonce;
+    let item = parse(nonce, &entry.assignment)?;
+    Ok(ao_log::Assignment::from_item(&item).map_err(|source| ao_log::LogFault::Assignment { nonce, source })?)
 }
 
 /// Before the first message of a log that does not hold its process, the module is shown the process.
@@ -329,9 +328,7 @@ fn show_process_of_old(
     if !needs_process_of_old(tags) {
         return Ok(());
     }
-    let item = parse(entry.nonce, &entry.assignment)?;
-    let assignment = ao_log::Assignment::from_item(&item)
-        .map_err(|source| ao_log::LogFault::Assignment { nonce: entry.nonce, source })?;
+    let assignment = assignment(entry)?;
     let process = Shown::new(setup.process());
     let mut json = Vec::new();
     Message::ProcessOfOld {
