@@ -48,11 +48,11 @@ pub struct Step {
     pub nonce: u64,
     /// The id of the assignment.
     pub assignment_id: Hash,
-    /// Of [`input_hash`].
+    /// Of [`crate::input_hash`].
     pub input_hash: Hash,
     /// How it ended.
     pub outcome: Outcome,
-    /// Of [`result_hash`].
+    /// Of [`crate::result_hash`].
     pub result_hash: Hash,
     /// Gas used.
     pub gas: u64,

@@ -51,7 +51,7 @@ pub(crate) struct Evaluate {
     /// A module's wasm binary, for logs that only name theirs; may be given for several modules
     #[arg(long, value_name = "FILE")]
     pub(crate) module: Vec<PathBuf>,
-    /// Which signatures are checked: all, sample:P[:SEED] (P percent) or none
+    /// Which signatures are checked: all, none, or a sample of P percent drawn by SEED
     #[arg(long, value_name = "all|sample:P[:SEED]|none", default_value = "all", value_parser = signatures)]
     pub(crate) signatures: Signatures,
     /// First nonce to report; earlier ones are evaluated, from a saved state in the bundle if there is one
