@@ -21,7 +21,7 @@ use crate::rewrite::{EXPORT_FUNCTION_PREFIX, EXPORT_MEMORY};
 
 /// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
 /// admission too, since a module whose artifact is found was admitted when that was made.
-const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 2";
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 3";
 
 /// A compiled module that instances are made from.
 #[derive(Clone)]

@@ -2,14 +2,14 @@
 //!
 //! Values, globals and signatures stay `i64`; what changes are the memory's type, addresses, the operands of bulk
 //! operators, `memory.size`/`memory.grow`, and data-segment offsets. An address that is not known to be below 2^32
-//! (`facts`) becomes 0xFFFF_FFFF if it is above, and that no memory has mapped
-//! ([`MEMORY_PAGES_MAX`](super::MEMORY_PAGES_MAX)): the access itself traps, as every other one out of bounds.
+//! (`facts`) and is not leads to a load at 0xFFFF_FFFF, which no memory has mapped
+//! ([`MEMORY_PAGES_MAX`](super::MEMORY_PAGES_MAX)): the trap is that of every other access out of bounds.
 //!
 //! Not here: metering, which counts operators of the module as published and so runs before.
 //! Invariant: no operator leaves here with a 64-bit address.
 
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasm_encoder::{ConstExpr, Function, MemArg, ValType};
+use wasm_encoder::{BlockType, ConstExpr, Function, MemArg, ValType};
 use wasmparser::{FunctionBody, Operator};
 
 use super::RewriteError;
@@ -153,7 +153,7 @@ fn lower_address(body: &mut Body, facts: &mut Facts<'_>, it: &Access) {
     if facts.operand(below).is_narrow() {
         body.out().i32_wrap_i64();
     } else {
-        narrow(body);
+        check(body);
         facts.checked(below);
     }
     if let Some(above) = above {
@@ -161,9 +161,18 @@ fn lower_address(body: &mut Body, facts: &mut Facts<'_>, it: &Access) {
     }
 }
 
-/// Turns the top operand into 32 bits, everything above into 0xFFFF_FFFF.
+/// Turns the address on top into 32 bits, or traps as an access out of bounds does.
 ///
-/// Without a branch: this was measured to compile a quarter faster than a branch to a trap, and to run as fast.
+/// By a branch that is never taken, which keeps the check off the path from one pointer to the next: a clamp costs two
+/// cycles there, and an Eval of aos 15 %.
+fn check(body: &mut Body) {
+    let wide = body.temp(ValType::I64, 0);
+    body.out().local_tee(wide).i64_const(32).i64_shr_u().i32_wrap_i64().if_(BlockType::Empty);
+    trap(body);
+    body.out().end().local_get(wide).i32_wrap_i64();
+}
+
+/// Turns the top operand into 32 bits, everything above into 0xFFFF_FFFF.
 fn narrow(body: &mut Body) {
     let wide = body.temp(ValType::I64, 0);
     let mut out = body.out();
