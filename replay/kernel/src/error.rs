@@ -6,6 +6,9 @@ use crate::admission::AdmissionError;
 use crate::memory::{MemoryError, Unavailable};
 use crate::rewrite::RewriteError;
 
+/// What an engine said, in its own words.
+pub type EngineError = Arc<dyn std::error::Error + Send + Sync>;
+
 /// Why a module cannot be loaded.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,12 +19,12 @@ pub enum LoadError {
     /// An admitted module could not be rewritten.
     #[error("module could not be rewritten: {0}")]
     Rewrite(#[from] Arc<RewriteError>),
-    /// The compiler refused the rewritten module.
+    /// The engine refused the rewritten module.
     #[error("module could not be compiled")]
-    Compile(#[source] Arc<wasmer::CompileError>),
+    Compile(#[source] EngineError),
     /// The compiled module could not be written out.
     #[error("compiled module could not be serialised")]
-    Serialize(#[source] Arc<wasmer::SerializeError>),
+    Serialize(#[source] EngineError),
 }
 
 impl From<AdmissionError> for LoadError {
@@ -43,6 +46,9 @@ pub enum MachineError {
     /// The host could not map or protect memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// The instance that a rollback needs could not be made.
+    #[error("no instance to roll back to")]
+    Instantiate(#[from] StartError),
     /// A step that succeeded before failed when it was repeated after a rollback: the machine is not deterministic.
     #[error("a step failed when it was repeated after a rollback")]
     RollbackDiverged,
@@ -62,7 +68,7 @@ pub enum StartError {
     },
     /// The engine could not make an instance.
     #[error("the engine could not make an instance")]
-    Instantiate(#[source] Box<wasmer::InstantiationError>),
+    Instantiate(#[source] EngineError),
     /// The module has no memory of its own.
     #[error("the module defines no memory")]
     NoMemory,

@@ -23,8 +23,8 @@ pub mod profile;
 pub mod result;
 pub mod rewrite;
 
-pub use engine::ArtifactCache;
-pub use error::{LoadError, MachineError, StartError};
+pub use engine::{ArtifactCache, Engine};
+pub use error::{EngineError, LoadError, MachineError, StartError};
 pub use host::{ModuleFormat, UnknownFormat};
 pub use machine::{Machine, ProcessLimits, Registers, Step, Tracker};
 pub use memory::GROUP_BYTES;

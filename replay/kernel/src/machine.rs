@@ -78,7 +78,7 @@ pub struct Step {
 
 /// A process: an instance of its module with all its state.
 pub struct Machine {
-    instance: Instance,
+    instance: Box<dyn Instance>,
     env_json: String,
     image: Image,
     tracker: Box<dyn DirtyTracker>,
@@ -115,9 +115,9 @@ impl Machine {
         Self::assemble(instance, env_json, tracker)
     }
 
-    fn assemble(mut instance: Instance, env_json: String, tracker: Tracker) -> Result<Self, StartError> {
+    fn assemble(mut instance: Box<dyn Instance>, env_json: String, tracker: Tracker) -> Result<Self, StartError> {
         let tracker = tracker.make()?;
-        let image = Image::new(instance.linear().mapping().bytes_max())?;
+        let image = Image::new(instance.mapping().bytes_max())?;
         let (globals, tables, host) = (instance.globals(), instance.tables(), instance.host().clone());
         let mut machine = Self {
             instance,
@@ -160,8 +160,8 @@ impl Machine {
         }
         *instance.host() =
             HostState::decode(&registers.host).map_err(|_| StartError::Checkpoint("its host state is malformed"))?;
-        instance.linear().set_bytes(registers.memory_bytes)?;
-        let memory = instance.linear().mapping_mut().as_mut_slice();
+        instance.set_bytes(registers.memory_bytes)?;
+        let memory = instance.mapping_mut().as_mut_slice();
         memory.fill(0);
         for (index, bytes) in groups {
             let start = index as usize * GROUP_BYTES;
@@ -181,7 +181,7 @@ impl Machine {
             self.image_every = (self.image_every * 2).min(IMAGE_EVERY);
         }
         let step = self.evaluate(message_json);
-        if let Some(error) = self.instance.linear().take_failure() {
+        if let Some(error) = self.instance.take_failure() {
             return Err(error.into());
         }
         if step.evaluated.keeps_previous_memory() {
@@ -220,7 +220,7 @@ impl Machine {
 
     /// The whole linear memory as it is now.
     pub fn memory(&mut self) -> &[u8] {
-        self.instance.linear().mapping().as_slice()
+        self.instance.mapping().as_slice()
     }
 
     /// Which tracker finds the written groups.
@@ -252,7 +252,7 @@ impl Machine {
 
     fn take_image(&mut self) -> Result<(), MemoryError> {
         let touched = &mut self.touched;
-        let mapping = self.instance.linear().mapping();
+        let mapping = self.instance.mapping();
         self.image.commit(mapping, self.tracker.as_mut(), &mut |index, _| {
             touched.insert(index);
         })?;
@@ -265,8 +265,7 @@ impl Machine {
 
     /// Back to the image, then forward again through what followed it, and an image there: the next failure is cheap.
     fn roll_back(&mut self) -> Result<(), MachineError> {
-        self.image.restore(self.instance.linear().mapping_mut(), self.tracker.as_mut())?;
-        self.instance.linear().publish();
+        self.instance.restore(&mut self.image, self.tracker.as_mut())?;
         self.instance.set_globals(&self.globals);
         self.instance.set_tables(&self.tables);
         *self.instance.host() = self.host.clone();

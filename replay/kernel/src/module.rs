@@ -5,13 +5,14 @@
 //! engine and the CPU that run it.
 
 use crate::admission::{self, AdmissionLimits};
-use crate::engine::{self, ArtifactCache, Compiled, Instance};
+use crate::engine::{ArtifactCache, Compiled, Engine, Instance, Terms};
 use crate::error::{LoadError, StartError};
 use crate::host::{self, HostState, ModuleFormat, ValType};
 use crate::machine::ProcessLimits;
 use crate::memory::WASM_PAGE_BYTES;
 use crate::profile::{Profile, STACK_LIMIT};
 use crate::rewrite::{self, MeterType, Plan};
+use wasmparser::FuncType;
 
 /// A module that was admitted, rewritten and compiled.
 #[derive(Clone)]
@@ -27,12 +28,34 @@ impl Module {
     /// # Errors
     /// A module that is refused, with the section and item; or the host's trouble.
     pub fn load(wasm: &[u8], format: ModuleFormat, cache: Option<&ArtifactCache>) -> Result<Self, LoadError> {
+        Self::load_on(Engine::default(), wasm, format, cache)
+    }
+
+    /// The same for any engine. The interpreter has nothing to keep in a cache.
+    ///
+    /// # Errors
+    /// As [`Module::load`]; what one engine refuses, all refuse.
+    pub fn load_on(
+        engine: Engine,
+        wasm: &[u8],
+        format: ModuleFormat,
+        cache: Option<&ArtifactCache>,
+    ) -> Result<Self, LoadError> {
         let hash = *blake3::hash(wasm).as_bytes();
-        let profile = Profile::default().id();
-        // An artifact exists only of a module that these very limits and features let in.
-        let admission = format!("{:?} {:?}", AdmissionLimits::default(), admission::FEATURES);
-        let identity: [&[u8]; 4] = [&hash, format.tag().as_bytes(), profile.as_bytes(), admission.as_bytes()];
-        let compiled = engine::compile(|| prepare(wasm, format), &identity, cache)?;
+        let compiled = match engine {
+            Engine::Wasmer => {
+                let profile = Profile::default().id();
+                // An artifact exists only of a module that these very limits and features let in.
+                let admission = format!("{:?} {:?}", AdmissionLimits::default(), admission::FEATURES);
+                let identity: [&[u8]; 4] = [&hash, format.tag().as_bytes(), profile.as_bytes(), admission.as_bytes()];
+                Compiled::wasmer(|| Ok(rewrite::lower(&instrumented(wasm, format)?)?), &identity, cache)?
+            }
+            Engine::Wasmi => Compiled::wasmi(&rewrite::host_memory(&instrumented(wasm, format)?)?)?,
+            Engine::Original => {
+                admit(wasm, format)?;
+                Compiled::wasmi(&rewrite::host_memory(&rewrite::expose(wasm)?)?)?
+            }
+        };
         Ok(Self { compiled, format, hash })
     }
 
@@ -46,25 +69,31 @@ impl Module {
         self.format
     }
 
-    pub(crate) fn instantiate(&self, limits: &ProcessLimits) -> Result<Instance, StartError> {
+    pub(crate) fn instantiate(&self, limits: &ProcessLimits) -> Result<Box<dyn Instance>, StartError> {
         let initial_bytes = self.compiled.memory_pages_min() * WASM_PAGE_BYTES;
         if initial_bytes > limits.memory_bytes_max {
             return Err(StartError::MemoryLimit { initial_bytes, limit_bytes: limits.memory_bytes_max });
         }
         let pages_max = (limits.memory_bytes_max / WASM_PAGE_BYTES).min(65_535) as u32;
         let host = HostState::new(self.format, limits.compute_max, limits.memory_bytes_max);
-        Instance::new(&self.compiled, self.format, host, pages_max, self.compiled.tables_fixed())
+        self.compiled.instantiate(Terms { format: self.format, host, pages_max })
     }
 }
 
-/// From a module as published to what the engine compiles.
-fn prepare(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
-    let known = |module: &str, name: &str, ty: &wasmparser::FuncType| {
+/// Lets a module in, or refuses it, whatever will run it.
+fn admit(wasm: &[u8], format: ModuleFormat) -> Result<(), LoadError> {
+    let known = |module: &str, name: &str, ty: &FuncType| {
         let types = |types: &[wasmparser::ValType]| types.iter().copied().map(host_type).collect::<Option<Vec<_>>>();
         let (Some(params), Some(results)) = (types(ty.params()), types(ty.results())) else { return false };
         host::resolve(module, name, &params, &results, format).is_some()
     };
     admission::admit(wasm, &AdmissionLimits::default(), &known)?;
+    Ok(())
+}
+
+/// From a module as published to what all engines must agree on.
+fn instrumented(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
+    admit(wasm, format)?;
     let metered;
     let wasm = if format.is_metering() {
         let ty = if format.is_wide() { MeterType::I64 } else { MeterType::I32 };
@@ -74,7 +103,7 @@ fn prepare(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
         wasm
     };
     let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
-    Ok(rewrite::lower(&rewrite::instrument(wasm, &plan)?)?)
+    Ok(rewrite::instrument(wasm, &plan)?)
 }
 
 fn host_type(ty: wasmparser::ValType) -> Option<ValType> {

@@ -1,9 +1,9 @@
-//! The machine on small guests: what a failed step leaves behind, which must be nothing.
+//! The machine on small guests, on every engine: what a failed step leaves behind, which must be nothing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ao_kernel::guest::{Interrupt, TrapKind};
-use ao_kernel::{GROUP_BYTES, Machine, Module, ModuleFormat, ProcessLimits, Registers, Step, Tracker};
+use ao_kernel::{Engine, GROUP_BYTES, Machine, Module, ModuleFormat, ProcessLimits, Registers, Step, Tracker};
 
 const LIMITS: ProcessLimits = ProcessLimits { memory_bytes_max: 64 << 20, compute_max: 1 << 40 };
 
@@ -38,10 +38,12 @@ const ABI: &str = r#"
     (i32.const 65600))
 "#;
 
-fn module(body: &str) -> Module {
+/// A module of this body on each engine.
+fn modules(body: &str) -> [Module; 3] {
     let (imports, body) = body.split_once("---").unwrap_or(("", body));
     let wasm = wat::parse_str(format!("(module {imports} {ABI} {body})")).unwrap();
-    Module::load(&wasm, ModuleFormat::Emscripten4, None).unwrap()
+    [Engine::Wasmer, Engine::Wasmi, Engine::Original]
+        .map(|engine| Module::load_on(engine, &wasm, ModuleFormat::Emscripten4, None).unwrap())
 }
 
 fn start(module: &Module) -> Machine {
@@ -84,32 +86,33 @@ const TABLE: &str = r#"
 
 #[test]
 fn a_trapped_step_leaves_no_trace_in_tables_globals_or_memory() {
-    let module = module(TABLE);
-    let mut machine = start(&module);
-    assert_eq!(output(&machine.step("1").unwrap()), "A");
-    let before = state(&mut machine);
-    for _ in 0..3 {
-        let step = machine.step("!").unwrap();
-        assert_eq!(step.interrupt, Some(Interrupt::Trap(TrapKind::Unreachable)));
-        assert_eq!(state(&mut machine), before);
+    for module in modules(TABLE) {
+        let mut machine = start(&module);
+        assert_eq!(output(&machine.step("1").unwrap()), "A");
+        let before = state(&mut machine);
+        for _ in 0..3 {
+            let step = machine.step("!").unwrap();
+            assert_eq!(step.interrupt, Some(Interrupt::Trap(TrapKind::Unreachable)));
+            assert_eq!(state(&mut machine), before);
+        }
+        assert_eq!(output(&machine.step("2").unwrap()), "B");
     }
-    assert_eq!(output(&machine.step("2").unwrap()), "B");
 }
 
 #[test]
 fn steps_between_image_and_failure_survive_the_rollback() {
-    let module = module(TABLE);
-    let mut machine = start(&module);
-    let letters: Vec<String> = (0..5).map(|_| output(&machine.step("x").unwrap())).collect();
-    assert_eq!(letters, ["A", "B", "C", "D", "E"]);
-    machine.step("!").unwrap();
-    assert_eq!(output(&machine.step("x").unwrap()), "F");
+    for module in modules(TABLE) {
+        let mut machine = start(&module);
+        let letters: Vec<String> = (0..5).map(|_| output(&machine.step("x").unwrap())).collect();
+        assert_eq!(letters, ["A", "B", "C", "D", "E"]);
+        machine.step("!").unwrap();
+        assert_eq!(output(&machine.step("x").unwrap()), "F");
+    }
 }
 
 #[test]
 fn a_changed_table_is_brought_back_into_a_fresh_instance() {
-    let module = module(
-        r#"
+    let body = r#"
   (table (export "__indirect_function_table") 2 funcref)
   (type $letter (func (result i32)))
   (elem declare func $two)
@@ -120,19 +123,23 @@ fn a_changed_table_is_brought_back_into_a_fresh_instance() {
     (i32.store8 (i32.const 65633)
       (i32.add (i32.load8_u (i32.const 65633)) (call_indirect (type $letter) (i32.const 1))))
     (i32.const 65600))
-"#,
-    );
-    let mut machine = start(&module);
-    assert_eq!(machine.step("x").unwrap().interrupt, Some(Interrupt::Trap(TrapKind::IndirectCallToNull)));
-    assert_eq!(output(&machine.step("!").unwrap()), "A");
-    let (registers, hash) = state(&mut machine);
-    let groups: Vec<(u32, Vec<u8>)> = machine.committed_groups().map(|(i, g)| (i, g.to_vec())).collect();
-    assert!(groups.iter().all(|(_, group)| group.len() == GROUP_BYTES));
-    let groups = groups.iter().map(|(index, group)| (*index, &group[..]));
-    let mut resumed = Machine::resume(&module, "{}".into(), &LIMITS, Tracker::Best, &registers, groups).unwrap();
-    assert_eq!(state(&mut resumed), (registers, hash));
-    for machine in [&mut machine, &mut resumed] {
-        assert_eq!(output(&machine.step("x").unwrap()), "C");
+"#;
+    let modules = modules(body);
+    for (position, module) in modules.iter().enumerate() {
+        let mut machine = start(module);
+        assert_eq!(machine.step("x").unwrap().interrupt, Some(Interrupt::Trap(TrapKind::IndirectCallToNull)));
+        assert_eq!(output(&machine.step("!").unwrap()), "A");
+        let (registers, hash) = state(&mut machine);
+        let groups: Vec<(u32, Vec<u8>)> = machine.committed_groups().map(|(i, g)| (i, g.to_vec())).collect();
+        assert!(groups.iter().all(|(_, group)| group.len() == GROUP_BYTES));
+        let groups = groups.iter().map(|(index, group)| (*index, &group[..]));
+        // A state means the same to every engine.
+        let other = &modules[(position + 1) % modules.len()];
+        let mut resumed = Machine::resume(other, "{}".into(), &LIMITS, Tracker::Best, &registers, groups).unwrap();
+        assert_eq!(state(&mut resumed), (registers, hash));
+        for machine in [&mut machine, &mut resumed] {
+            assert_eq!(output(&machine.step("x").unwrap()), "C");
+        }
     }
 }
 
@@ -156,14 +163,15 @@ fn endless_recursion_ends_at_the_same_depth_whether_direct_or_through_the_host()
     (call $count))
 "#;
     for body in [direct, through_host] {
-        let module = module(body);
-        let mut machine = start(&module);
-        assert_eq!(output(&machine.step("x").unwrap()), "A");
-        for _ in 0..3 {
-            let step = machine.step("!").unwrap();
-            assert_eq!(step.interrupt, Some(Interrupt::Trap(TrapKind::StackOverflow)));
+        for module in modules(body) {
+            let mut machine = start(&module);
+            assert_eq!(output(&machine.step("x").unwrap()), "A");
+            for _ in 0..3 {
+                let step = machine.step("!").unwrap();
+                assert_eq!(step.interrupt, Some(Interrupt::Trap(TrapKind::StackOverflow)));
+            }
+            assert_eq!(output(&machine.step("x").unwrap()), "B");
         }
-        assert_eq!(output(&machine.step("x").unwrap()), "B");
     }
 }
 

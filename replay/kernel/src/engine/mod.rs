@@ -1,83 +1,148 @@
-//! The compiling engine: wasmer with Cranelift, behind `Guest`.
+//! The engines behind `Guest`: a compiler that does the work, and an interpreter to check it by.
 //!
 //! Not here: what host calls mean (`host`), what is committed (`machine`).
-//! Invariant: no type of wasmer leaves this folder.
+//! Invariant: no type of an engine leaves this folder, and what goes through [`Instance`] means the same on both.
 
 mod cache;
-mod instance;
-mod linear;
+mod wasmer;
+mod wasmi;
 
 pub use cache::ArtifactCache;
-pub(crate) use instance::{Instance, Tables};
 
-use std::sync::Arc;
-
-use cache::ArtifactKey;
-use wasmer::Engine;
-use wasmer::sys::{Cranelift, CraneliftOptLevel, EngineBuilder, Features, Target};
-
-use crate::error::LoadError;
-use crate::rewrite::{EXPORT_FUNCTION_PREFIX, EXPORT_MEMORY};
+use crate::error::{LoadError, MachineError, StartError};
+use crate::guest::{Guest, Interrupt, Val};
+use crate::host::{HostState, ModuleFormat};
+use crate::memory::{DirtyTracker, Image, Mapping, MemoryError};
+use crate::profile::STACK_LIMIT;
+use crate::rewrite::EXPORT_START;
 
 /// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
 /// admission too, since a module whose artifact is found was admitted when that was made.
 const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 3";
 
-/// A compiled module that instances are made from.
+/// What runs a module. No choice changes a result or a state, except that [`Engine::Original`] counts no gas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The compiler, on the module instrumented and lowered.
+    #[default]
+    Wasmer,
+    /// The interpreter, on the module instrumented and not lowered.
+    Wasmi,
+    /// The interpreter, on the functions as published: no gas, NaN bits as this machine makes them, and a stack that
+    /// is bounded elsewhere. To check the rewriting by, not to make receipts with.
+    Original,
+}
+
+/// A module that instances are made from.
 #[derive(Clone)]
-pub(crate) struct Compiled {
-    pub(crate) engine: Engine,
-    pub(crate) module: wasmer::Module,
+pub(crate) enum Compiled {
+    Wasmer(wasmer::Compiled),
+    Wasmi(wasmi::Compiled),
+}
+
+/// How an instance is to be made.
+pub(crate) struct Terms {
+    pub(crate) format: ModuleFormat,
+    pub(crate) host: HostState,
+    /// Pages of 64 KiB that the memory may grow to.
+    pub(crate) pages_max: u32,
+}
+
+/// Entries of tables, as words that mean something to one instance only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tables(Vec<Vec<usize>>);
+
+/// One instance with all its state.
+pub(crate) trait Instance {
+    /// Runs `f`, once, with this instance as the guest.
+    fn run(&mut self, f: &mut dyn FnMut(&mut dyn Guest));
+
+    fn mapping(&self) -> &Mapping;
+
+    /// For changes of content; the length is changed by the other methods alone.
+    fn mapping_mut(&mut self) -> &mut Mapping;
+
+    /// Makes the memory `bytes` long, whatever it was; what it held is lost if it was longer.
+    fn set_bytes(&mut self, bytes: u64) -> Result<(), StartError>;
+
+    /// Brings the memory, not the rest, back to `image`.
+    fn restore(&mut self, image: &mut Image, tracker: &mut dyn DirtyTracker) -> Result<(), MachineError>;
+
+    /// Whether the host failed to grow the memory since the last call: the guest was told of a refusal, so its step
+    /// must not count.
+    fn take_failure(&mut self) -> Option<MemoryError>;
+
+    fn host(&mut self) -> &mut HostState;
+
+    /// The guest's mutable globals by index, as their bits.
+    fn globals(&mut self) -> Vec<(u32, Val)>;
+
+    /// Sets what `globals` gave.
+    fn set_globals(&mut self, values: &[(u32, Val)]);
+
+    /// The tables that some instruction of the module can change; empty if none can.
+    fn tables(&self) -> Tables;
+
+    /// Puts back what `tables` of this instance gave.
+    fn set_tables(&mut self, tables: &Tables);
+
+    /// The same entries as function indexes, which mean the same in every instance.
+    fn table_functions(&self, tables: &Tables) -> Vec<Vec<Option<u32>>>;
+
+    /// Puts back what `table_functions` of any instance of this module gave; `false` if it does not fit.
+    fn set_table_functions(&mut self, tables: &[Vec<Option<u32>>]) -> bool;
+}
+
+impl dyn Instance {
+    /// Runs `f` with this instance as the guest, on a whole stack.
+    pub(crate) fn with<T>(&mut self, f: impl FnOnce(&mut dyn Guest) -> T) -> T {
+        let (mut f, mut result) = (Some(f), None);
+        self.run(&mut |guest| {
+            guest.set_call_depth(STACK_LIMIT as i32);
+            result = f.take().map(|f| f(guest));
+        });
+        result.expect("`run` calls what it is given once")
+    }
+
+    /// Runs the module's start function, if it has one, under the same guards as everything else.
+    pub(crate) fn start(&mut self) -> Result<(), Interrupt> {
+        self.with(
+            |guest| if guest.has_export(EXPORT_START) { guest.call(EXPORT_START, &[]).map(|_| ()) } else { Ok(()) },
+        )
+    }
 }
 
 impl Compiled {
+    /// Compiles what `lowered` gives, or takes its artifact from `cache`.
+    ///
+    /// `identity` names the original module, its admission and the rewriting: with the pipeline and the CPU it is the
+    /// key.
+    pub(crate) fn wasmer(
+        lowered: impl FnOnce() -> Result<Vec<u8>, LoadError>,
+        identity: &[&[u8]],
+        cache: Option<&ArtifactCache>,
+    ) -> Result<Self, LoadError> {
+        wasmer::compile(lowered, identity, cache).map(Self::Wasmer)
+    }
+
+    /// Translates a module whose memory is the host's.
+    pub(crate) fn wasmi(hosted: &[u8]) -> Result<Self, LoadError> {
+        wasmi::compile(hosted).map(Self::Wasmi)
+    }
+
     /// Pages of 64 KiB that the memory begins with.
     pub(crate) fn memory_pages_min(&self) -> u64 {
-        let memory = self.module.exports().memories().find(|export| export.name() == EXPORT_MEMORY);
-        memory.map_or(0, |export| u64::from(export.ty().minimum.0))
-    }
-
-    /// Whether no instruction can change a table: the functions of other modules are exported, to save tables by.
-    pub(crate) fn tables_fixed(&self) -> bool {
-        !self.module.exports().functions().any(|export| export.name().starts_with(EXPORT_FUNCTION_PREFIX))
-    }
-}
-
-fn engine(target: Target) -> Engine {
-    let mut compiler = Cranelift::default();
-    compiler.opt_level(CraneliftOptLevel::Speed);
-    let mut features = Features::default();
-    features.threads(false).relaxed_simd(false);
-    EngineBuilder::new(compiler).set_features(Some(features)).set_target(Some(target)).engine().into()
-}
-
-/// Compiles what `rewritten` gives, or takes its artifact from `cache`.
-///
-/// `identity` names the original module, its admission and the rewriting: with the pipeline and the CPU it is the key.
-pub(crate) fn compile(
-    rewritten: impl FnOnce() -> Result<Vec<u8>, LoadError>,
-    identity: &[&[u8]],
-    cache: Option<&ArtifactCache>,
-) -> Result<Compiled, LoadError> {
-    let target = Target::default();
-    let cpu = format!("{} {:?}", target.triple(), target.cpu_features());
-    let mut parts = vec![PIPELINE.as_bytes(), cpu.as_bytes()];
-    parts.extend_from_slice(identity);
-    let key = ArtifactKey::new(&parts);
-    let engine = engine(target);
-    if let Some(path) = cache.and_then(|cache| cache.find(key)) {
-        // SAFETY: the file is one that `ArtifactCache::store` wrote under this very key, which names the engine, its
-        // version and the CPU; its bytes were just checked against their keyed hash, and the folder is the owner's.
-        let loaded = unsafe { wasmer::Module::deserialize_from_file_unchecked(&engine, &path) };
-        if let Ok(module) = loaded {
-            return Ok(Compiled { engine, module });
+        match self {
+            Self::Wasmer(compiled) => compiled.memory_pages_min(),
+            Self::Wasmi(compiled) => compiled.memory_pages_min(),
         }
     }
-    let module = wasmer::Module::new(&engine, rewritten()?).map_err(|error| LoadError::Compile(Arc::new(error)))?;
-    if let Some(cache) = cache {
-        let body = module.serialize().map_err(|error| LoadError::Serialize(Arc::new(error)))?;
-        // A cache that cannot be written costs time at the next start, nothing else.
-        let _ = cache.store(key, &body);
+
+    /// Instantiates, without running anything of the guest.
+    pub(crate) fn instantiate(&self, terms: Terms) -> Result<Box<dyn Instance>, StartError> {
+        Ok(match self {
+            Self::Wasmer(compiled) => Box::new(wasmer::Instance::new(compiled, terms)?),
+            Self::Wasmi(compiled) => Box::new(wasmi::Instance::new(compiled, terms)?),
+        })
     }
-    Ok(Compiled { engine, module })
 }

@@ -53,9 +53,7 @@ pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
         module.code.function(&function);
     }
     if tables_change {
-        for index in 0..module.shape.functions.len() as u32 {
-            module.exports.export(&format!("{}{index}", super::EXPORT_FUNCTION_PREFIX), ExportKind::Func, index);
-        }
+        export_functions(&mut module);
     }
     for results in block_types.added {
         module.types.ty().function([], results);
@@ -64,7 +62,7 @@ pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
 }
 
 /// Whether an instruction of the body can change a table; such a module's functions get names for the host to save by.
-fn changes_tables(body: &FunctionBody<'_>) -> Result<bool, RewriteError> {
+pub(super) fn changes_tables(body: &FunctionBody<'_>) -> Result<bool, RewriteError> {
     let mut ops = body.get_operators_reader()?;
     while !ops.eof() {
         if let Operator::TableSet { .. }
@@ -78,7 +76,13 @@ fn changes_tables(body: &FunctionBody<'_>) -> Result<bool, RewriteError> {
     Ok(false)
 }
 
-fn export_state(module: &mut Module<'_>) {
+pub(super) fn export_functions(module: &mut Module<'_>) {
+    for index in 0..module.shape.functions.len() as u32 {
+        module.exports.export(&format!("{}{index}", super::EXPORT_FUNCTION_PREFIX), ExportKind::Func, index);
+    }
+}
+
+pub(super) fn export_state(module: &mut Module<'_>) {
     if !module.shape.memories.is_empty() {
         module.exports.export(super::EXPORT_MEMORY, ExportKind::Memory, 0);
     }
@@ -104,7 +108,7 @@ fn add_counter(module: &mut Module<'_>, index: u32, limit: u32) -> Result<(), Re
     Ok(())
 }
 
-struct Instrumenting;
+pub(super) struct Instrumenting;
 
 impl Reencode for Instrumenting {
     type Error = RewriteError;

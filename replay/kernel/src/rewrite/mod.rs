@@ -2,7 +2,9 @@
 //!
 //! The order is fixed: [`meter_reference`] (metering formats only, on the module as published), [`instrument`]
 //! (canonical NaN, stack bound, hidden exports) and last [`lower`] (memory64 to memory32). The output of
-//! [`instrument`] is what two engines must agree on; [`lower`] is for engines without memory64 and changes no result.
+//! [`instrument`] is what two engines must agree on; [`lower`] is for engines without memory64 and changes no result,
+//! [`host_memory`] for one that takes its memory from the host. [`expose`] stands in for [`instrument`] where a module is
+//! to run as published.
 //!
 //! Not here: which modules are let in (`admission`), any engine, any host call.
 //! Invariant: each pass is a pure function of its arguments; the guest's own index spaces are only appended to,
@@ -11,6 +13,7 @@
 mod access;
 mod depth;
 mod facts;
+mod hosted;
 mod instrument;
 mod lower;
 mod meter;
@@ -20,6 +23,7 @@ mod nan;
 mod walk;
 
 pub use depth::{FRAME_COST, LEAF_COST_MAX};
+pub use hosted::{HOSTED_MODULE, expose, host_memory};
 pub use instrument::{Plan, instrument};
 pub use lower::lower;
 pub use meter::{METERING_FIELD, METERING_MODULE, MeterType, meter_reference};

@@ -158,6 +158,12 @@ impl<'a> Module<'a> {
         std::mem::take(&mut self.bodies).into_iter().zip(types.copied()).collect()
     }
 
+    /// Makes memory 0 an import of this name instead of the module's own.
+    pub(super) fn import_memory(&mut self, module: &str, name: &str, ty: enc::MemoryType) {
+        self.imports.import(module, name, ty);
+        self.memories = enc::MemorySection::new();
+    }
+
     /// The bytes of the module.
     pub(super) fn finish(self) -> Vec<u8> {
         let mut module = enc::Module::new();

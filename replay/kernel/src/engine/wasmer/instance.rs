@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use wasmer::sys::vm::TrapCode;
 use wasmer::{
@@ -14,13 +15,13 @@ use wasmer::{
 
 use super::Compiled;
 use super::linear::{GuestTunables, Linear, TableView};
-use crate::error::StartError;
+use crate::engine::{self, Tables, Terms};
+use crate::error::{MachineError, StartError};
 use crate::guest::{Guest, Interrupt, TrapKind, Val};
 use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
-use crate::profile::{HOST_CALL_COST, STACK_LIMIT};
-use crate::rewrite::{
-    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GLOBAL_PREFIX, EXPORT_START, EXPORT_TABLE_PREFIX,
-};
+use crate::memory::{DirtyTracker, Image, Mapping, MemoryError};
+use crate::profile::HOST_CALL_COST;
+use crate::rewrite::{DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GLOBAL_PREFIX, EXPORT_TABLE_PREFIX};
 
 /// Native stack of each call into compiled code: 16 times what the counter admits, so that the counter runs out first.
 const NATIVE_STACK_BYTES: usize = 64 << 20;
@@ -54,10 +55,6 @@ pub(crate) struct Instance {
     functions: BTreeMap<usize, u32>,
 }
 
-/// Entries of tables, as addresses that mean something to one instance only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tables(Vec<Vec<usize>>);
-
 /// The store as a `Guest`, inside and outside of host calls.
 struct Context<'a> {
     store: StoreMut<'a>,
@@ -79,13 +76,9 @@ impl std::error::Error for Unwind {}
 
 impl Instance {
     /// Instantiates, without running anything of the guest.
-    pub(crate) fn new(
-        compiled: &Compiled,
-        format: ModuleFormat,
-        host: HostState,
-        pages_max: u32,
-        tables_fixed: bool,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn new(compiled: &Compiled, terms: Terms) -> Result<Self, StartError> {
+        let Terms { format, host, pages_max } = terms;
+        let tables_fixed = compiled.tables_fixed();
         let (tunables, made) = GuestTunables::new(pages_max, NATIVE_STACK_BYTES);
         let mut engine = compiled.engine.clone();
         wasmer::sys::NativeEngineExt::set_tunables(&mut engine, tunables);
@@ -102,7 +95,7 @@ impl Instance {
             imports.define(import.module(), import.name(), function);
         }
         let instance = wasmer::Instance::new(&mut store, &compiled.module, &imports)
-            .map_err(|error| StartError::Instantiate(Box::new(error)))?;
+            .map_err(|error| StartError::Instantiate(Arc::new(error)))?;
         let made = std::mem::take(&mut *made.lock().expect("nothing panics while this is locked"));
         let linear = made.linear.ok_or(StartError::NoMemory)?;
         let parts = Parts::new(&instance, linear.clone(), tables_fixed)?;
@@ -112,25 +105,71 @@ impl Instance {
         Ok(Self { store, env, linear, tables, functions })
     }
 
-    pub(crate) fn tables(&self) -> Tables {
+    fn parts(&mut self) -> &mut Parts {
+        self.env.as_mut(&mut self.store).parts.as_mut().expect("set when the instance was made")
+    }
+}
+
+impl engine::Instance for Instance {
+    fn run(&mut self, f: &mut dyn FnMut(&mut dyn Guest)) {
+        let linear = self.linear.clone();
+        f(&mut Context { store: self.store.as_store_mut(), env: self.env.clone(), linear });
+    }
+
+    fn mapping(&self) -> &Mapping {
+        self.linear.mapping()
+    }
+
+    fn mapping_mut(&mut self) -> &mut Mapping {
+        self.linear.mapping_mut()
+    }
+
+    fn set_bytes(&mut self, bytes: u64) -> Result<(), StartError> {
+        Ok(self.linear.set_bytes(bytes)?)
+    }
+
+    fn restore(&mut self, image: &mut Image, tracker: &mut dyn DirtyTracker) -> Result<(), MachineError> {
+        image.restore(self.linear.mapping_mut(), tracker)?;
+        self.linear.publish();
+        Ok(())
+    }
+
+    fn take_failure(&mut self) -> Option<MemoryError> {
+        self.linear.take_failure()
+    }
+
+    fn host(&mut self) -> &mut HostState {
+        &mut self.env.as_mut(&mut self.store).host
+    }
+
+    fn globals(&mut self) -> Vec<(u32, Val)> {
+        let globals: Vec<_> = self.parts().globals.iter().map(|(i, g)| (*i, g.clone())).collect();
+        globals.into_iter().filter_map(|(i, global)| Some((i, from_value(&global.get(&mut self.store))?))).collect()
+    }
+
+    fn set_globals(&mut self, values: &[(u32, Val)]) {
+        for (index, value) in values {
+            let global = self.parts().globals[index].clone();
+            global.set(&mut self.store, to_value(*value)).expect("the value came from this mutable global");
+        }
+    }
+
+    fn tables(&self) -> Tables {
         Tables(self.tables.iter().map(TableView::read).collect())
     }
 
-    /// Puts back what `tables` of this instance gave.
-    pub(crate) fn set_tables(&mut self, tables: &Tables) {
+    fn set_tables(&mut self, tables: &Tables) {
         for (view, entries) in self.tables.iter_mut().zip(&tables.0) {
             view.write(entries);
         }
     }
 
-    /// The same entries as function indexes, which mean the same in every instance.
-    pub(crate) fn table_functions(&self, tables: &Tables) -> Vec<Vec<Option<u32>>> {
+    fn table_functions(&self, tables: &Tables) -> Vec<Vec<Option<u32>>> {
         let index = |address: &usize| self.functions.get(address).copied();
         tables.0.iter().map(|entries| entries.iter().map(index).collect()).collect()
     }
 
-    /// Puts back what `table_functions` of any instance of this module gave; `false` if it does not fit.
-    pub(crate) fn set_table_functions(&mut self, tables: &[Vec<Option<u32>>]) -> bool {
+    fn set_table_functions(&mut self, tables: &[Vec<Option<u32>>]) -> bool {
         let addresses: BTreeMap<u32, usize> =
             self.functions.iter().map(|(address, index)| (*index, *address)).collect();
         let address = |function: &Option<u32>| match function {
@@ -145,47 +184,6 @@ impl Instance {
             self.set_tables(&Tables(entries));
         }
         fits
-    }
-
-    /// Runs `f` with this instance as the guest.
-    pub(crate) fn with<T>(&mut self, f: impl FnOnce(&mut dyn Guest) -> T) -> T {
-        let linear = self.linear.clone();
-        let mut context = Context { store: self.store.as_store_mut(), env: self.env.clone(), linear };
-        context.set_call_depth(STACK_LIMIT as i32);
-        f(&mut context)
-    }
-
-    /// Runs the module's start function, if it has one, under the same guards as everything else.
-    pub(crate) fn start(&mut self) -> Result<(), Interrupt> {
-        self.with(
-            |guest| if guest.has_export(EXPORT_START) { guest.call(EXPORT_START, &[]).map(|_| ()) } else { Ok(()) },
-        )
-    }
-
-    pub(crate) fn linear(&mut self) -> &mut Linear {
-        &mut self.linear
-    }
-
-    pub(crate) fn host(&mut self) -> &mut HostState {
-        &mut self.env.as_mut(&mut self.store).host
-    }
-
-    /// The guest's mutable globals by index, as their bits.
-    pub(crate) fn globals(&mut self) -> Vec<(u32, Val)> {
-        let globals: Vec<_> = self.parts().globals.iter().map(|(i, g)| (*i, g.clone())).collect();
-        globals.into_iter().filter_map(|(i, global)| Some((i, from_value(&global.get(&mut self.store))?))).collect()
-    }
-
-    /// Sets what `globals` gave.
-    pub(crate) fn set_globals(&mut self, values: &[(u32, Val)]) {
-        for (index, value) in values {
-            let global = self.parts().globals[index].clone();
-            global.set(&mut self.store, to_value(*value)).expect("the value came from this mutable global");
-        }
-    }
-
-    fn parts(&mut self) -> &mut Parts {
-        self.env.as_mut(&mut self.store).parts.as_mut().expect("set when the instance was made")
     }
 }
 
