@@ -10,6 +10,9 @@ use serde_json::Value;
 /// Lowest first: each may depend on those before it.
 const LAYERS: [&str; 5] = ["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay"];
 
+/// The unit's crates, and what of ours each may use itself.
+const UNIT: [(&str, &[&str]); 2] = [("ao-store", &["ao-wire", "ao-log"]), ("ao-source", &["ao-wire", "ao-log"])];
+
 /// What nothing in `replay/` may come to depend on, however far down.
 const BANNED: [&str; 8] = ["tokio", "hyper", "mio", "rustls", "redb", "reqwest", "socket2", "async-std"];
 
@@ -65,9 +68,19 @@ fn the_trusted_base_reaches_no_network_no_runtime_and_no_database() {
 }
 
 #[test]
+fn the_edges_of_the_unit_depend_on_the_log_alone_and_not_on_each_other() {
+    let dependencies = dependencies();
+    for (package, allowed) in UNIT {
+        for dependency in dependencies[package].iter().filter(|name| dependencies.contains_key(*name)) {
+            assert!(allowed.contains(&&dependency[..]), "{package} depends on {dependency}");
+        }
+    }
+}
+
+#[test]
 fn no_source_file_is_longer_than_the_ceiling() {
     let mut files = 0;
-    for folder in ["replay", "tests/src", "tests/tests", "benches", "fixtures/guests/src", "tests/node"] {
+    for folder in ["replay", "cu", "tests/src", "tests/tests", "benches", "fixtures/guests/src", "tests/node"] {
         check_lines(&root().join(folder), &mut files);
     }
     assert!(files > 100, "{files} files are too few to be all");

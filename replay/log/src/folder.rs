@@ -201,6 +201,11 @@ impl LogFolderWriter {
         Ok(LogFolderWriter { root })
     }
 
+    /// Goes on with a folder that is there; see [`LogFolder::open`] for what is in it.
+    pub fn open(root: impl Into<PathBuf>) -> LogFolderWriter {
+        LogFolderWriter { root: root.into() }
+    }
+
     /// Writes the module: as its data item if that is known, else as binary and `module.json`.
     ///
     /// # Errors
