@@ -8,7 +8,7 @@ mod node;
 
 use std::path::{Path, PathBuf};
 
-pub use log::{Guest, LogBuilder, Twist};
+pub use log::{Guest, LogBuilder, Twist, item};
 pub use node::{Answer, Lines, Reference, Step, corpus, node};
 
 /// The root of the repository.

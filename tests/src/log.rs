@@ -77,7 +77,8 @@ impl LogBuilder {
         );
         let mut log = Self { scheduler, user, module, process, entries: Vec::new(), chain: HashChain([0; 32]) };
         log.chain = legacy_first(&log.process_id());
-        log.assign(None, Twist::None);
+        let process = log.process.clone();
+        log.assign(None, Some(process), &[], Twist::None);
         log
     }
 
@@ -92,7 +93,14 @@ impl LogBuilder {
     pub fn twisted(mut self, data: &str, twist: Twist) -> Self {
         let tags = [("Data-Protocol", "ao"), ("Variant", "ao.TN.1"), ("Type", "Message")];
         let message = item(&self.user, Some(self.process_id().id()), &tags, data.as_bytes());
-        self.assign(Some(message), twist);
+        self.assign(Some(id(&message)), Some(message), &[], twist);
+        self
+    }
+
+    /// Adds an assignment of a transaction that the log does not hold, with these `Exclude` tags.
+    #[must_use]
+    pub fn assignment(mut self, id: Id, exclude: &[&str]) -> Self {
+        self.assign(Some(id), None, exclude, Twist::None);
         self
     }
 
@@ -127,12 +135,12 @@ impl LogBuilder {
         id(&self.process).into()
     }
 
-    fn assign(&mut self, message: Option<Vec<u8>>, twist: Twist) {
+    fn assign(&mut self, named: Option<Id>, message: Option<Vec<u8>>, exclude: &[&str], twist: Twist) {
         let nonce = self.entries.len() as u64;
         let chain = if twist == Twist::HashChain { HashChain([9; 32]) } else { self.chain };
         let (process, nonce_text, chain_text) = (self.process_id().to_string(), nonce.to_string(), chain.to_string());
         let timestamp = (1_735_689_600_000 + nonce * 1000).to_string();
-        let named = message.as_deref().map(|message| id(message).to_string());
+        let named = named.map(|id| id.to_string());
         let mut tags = vec![
             ("Process", &process[..]),
             ("Epoch", "0"),
@@ -145,10 +153,10 @@ impl LogBuilder {
             ("Variant", "ao.TN.1"),
         ];
         tags.extend(named.as_deref().map(|id| ("Message", id)));
+        tags.extend(exclude.iter().map(|part| ("Exclude", *part)));
         let signer = if twist == Twist::Scheduler { &self.user } else { &self.scheduler };
         let assignment = item(signer, None, &tags, b"");
         self.chain = legacy_next(&id(&assignment).into(), &chain);
-        let message = Some(message.unwrap_or_else(|| self.process.clone()));
         self.entries.push(LogEntry { nonce: Nonce(nonce), assignment, message });
     }
 }
@@ -174,7 +182,11 @@ fn module(guest: &Guest, more: &[(&str, &str)]) -> Module {
     Module { meta, wasm: guest.wasm.clone() }
 }
 
-fn item(signer: &Signer, target: Option<Id>, tags: &[(&str, &str)], data: &[u8]) -> Vec<u8> {
+/// A signed item.
+///
+/// # Panics
+/// If the tags are more than an item may have.
+pub fn item(signer: &Signer, target: Option<Id>, tags: &[(&str, &str)], data: &[u8]) -> Vec<u8> {
     let tags = tags.iter().map(|(name, value)| Tag::new(name, value)).collect();
     let builder = ItemBuilder { target: target.map(|id| id.0), anchor: None, tags, data };
     builder.build(signer).expect("a small item can be signed")

@@ -1,9 +1,9 @@
 //! One place of a log: an assignment, and the message it assigns if the log holds it.
 
-use ao_wire::{Bundle, WireError, bundle_bytes};
+use ao_wire::{Bundle, DataItem, MessageId, ProcessId, WireError, bundle_bytes};
 use thiserror::Error;
 
-use crate::Nonce;
+use crate::{Assignment, Nonce};
 
 /// The items of one nonce, as bytes. Nothing about them is checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,15 @@ impl LogEntry {
             Some(message) => bundle_bytes(&[&self.assignment, message]),
             None => bundle_bytes(&[&self.assignment]),
         }
+    }
+
+    /// The transaction it assigns to `process` and does not hold; `None` too for what is no assignment.
+    pub fn elsewhere(&self, process: ProcessId) -> Option<MessageId> {
+        if self.message.is_some() {
+            return None;
+        }
+        let item = DataItem::parse(&self.assignment).ok()?;
+        Assignment::from_item(&item).ok()?.message.filter(|id| id.id() != process.id())
     }
 
     /// Size of its items.

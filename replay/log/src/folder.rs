@@ -5,6 +5,8 @@
 //! module.ans104                the module's data item; or, for a module without one:
 //! module.wasm, module.json     its binary, and {"id","owner","tags":[{"name","value"}]}
 //! log/000000000000.ans104 ...  one ANS-104 bundle per nonce: [assignment] or [assignment, message]
+//! assigned/<id>.ans104         a transaction that is assigned and not in the log, if it is a data item; else
+//! assigned/<id>.json, .data    as an Arweave node gives it, and its data
 //! ```
 //!
 //! *Not here:* whether the log is valid ([`crate::LogVerifier`]).
@@ -20,18 +22,19 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ao_wire::{DataItem, ModuleId};
+use ao_wire::{DataItem, MessageId, ModuleId, Transaction};
 
 pub use error::FolderError;
 
 use crate::bundle::{ModuleMeta, ModuleTag};
-use crate::{LogEntry, Nonce, ProcessInfo};
+use crate::{Assigned, LogEntry, Nonce, ProcessInfo};
 
 const PROCESS: &str = "process.ans104";
 const MODULE_ITEM: &str = "module.ans104";
 const MODULE_WASM: &str = "module.wasm";
 const MODULE_JSON: &str = "module.json";
 const LOG: &str = "log";
+const ASSIGNED: &str = "assigned";
 const SUFFIX: &str = ".ans104";
 const NONCE_DIGITS: usize = 12;
 
@@ -151,6 +154,34 @@ impl LogFolder {
     pub fn entry(&self, nonce: Nonce) -> Result<LogEntry, FolderError> {
         let path = entry_path(&self.root, nonce)?;
         LogEntry::from_bundle(nonce, &read(&path)?).map_err(|source| FolderError::Entry { path, source })
+    }
+
+    /// A transaction that an assignment names and `log/` does not hold; `None` if `assigned/` does not hold it either.
+    ///
+    /// Its signature is not checked.
+    ///
+    /// # Errors
+    /// An unreadable file, or one that is something else than its name says.
+    pub fn assigned(&self, id: MessageId) -> Result<Option<Assigned>, FolderError> {
+        let path = |suffix: &str| self.root.join(ASSIGNED).join(format!("{id}{suffix}"));
+        let (item, json) = (path(SUFFIX), path(".json"));
+        let (path, assigned) = if let Some(bytes) = read_if_there(&item)? {
+            parse(&item, &bytes)?;
+            (item, Assigned::Item(bytes))
+        } else if let Some(bytes) = read_if_there(&json)? {
+            let (transaction, inline) = Transaction::from_json(&bytes)
+                .map_err(|source| FolderError::Assigned { path: json.clone(), source: source.into() })?;
+            let data = match read_if_there(&path(".data"))? {
+                None if inline.is_empty() && transaction.data_size > 0 => None,
+                None => Some(inline),
+                data => data,
+            };
+            (json, Assigned::Transaction { transaction: Box::new(transaction), data })
+        } else {
+            return Ok(None);
+        };
+        assigned.check_id(id).map_err(|source| FolderError::Assigned { path, source })?;
+        Ok(Some(assigned))
     }
 }
 
@@ -273,6 +304,13 @@ fn parse_name(name: &str) -> Option<u64> {
 
 fn read(path: &Path) -> Result<Vec<u8>, FolderError> {
     fs::read(path).map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FolderError> {
+    match read(path) {
+        Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<DataItem<'a>, FolderError> {

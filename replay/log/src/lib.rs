@@ -7,6 +7,7 @@
 //! without a gap, signed by its scheduler and chained; and what leaves it as a bundle or segment
 //! record is byte for byte what was put in.
 
+mod assigned;
 mod assignment;
 pub mod bundle;
 mod chain;
@@ -20,6 +21,7 @@ mod tags;
 mod testlog;
 mod verify;
 
+pub use assigned::{ASSIGNED_BYTES_MAX, Assigned, AssignedError};
 pub use assignment::{Assignment, AssignmentError};
 pub use chain::{ChainRule, HashChain, HyperBeamLink, hyperbeam, legacy_first, legacy_next};
 pub use entry::{EntryError, LogEntry};

@@ -4,7 +4,7 @@ use ao_commit::{ChainError, PolicyError, ReceiptError, TreeError};
 use ao_kernel::limits::LimitError;
 use ao_kernel::{LoadError, MachineError, StartError, UnknownFormat};
 use ao_log::bundle::BundleWriteError;
-use ao_log::{LogFault, Nonce};
+use ao_log::{AssignedError, LogFault, Nonce};
 
 use crate::source::SourceError;
 
@@ -60,12 +60,38 @@ pub enum ReplayError {
         source: MachineError,
     },
     /// An assignment whose transaction the log does not hold.
-    #[error("nonce {nonce}: transaction {id} is assigned, and the log does not hold it")]
+    #[error(
+        "nonce {nonce}: transaction {id} is assigned, and the log does not hold it: \
+         in a log folder it is assigned/{id}.ans104, or assigned/{id}.json with assigned/{id}.data"
+    )]
     Absent {
         /// The entry.
         nonce: Nonce,
         /// The transaction.
         id: ao_wire::MessageId,
+    },
+    /// An assigned transaction whose data the guest is to see and the log does not hold.
+    #[error("nonce {nonce}: the data of assigned transaction {id} is not there: assigned/{id}.data in a log folder")]
+    AbsentData {
+        /// The entry.
+        nonce: Nonce,
+        /// The transaction.
+        id: ao_wire::MessageId,
+    },
+    /// What lies beside the log is not the transaction assigned.
+    #[error("nonce {nonce}: the assigned transaction is not to be believed")]
+    Assigned {
+        /// The entry.
+        nonce: Nonce,
+        /// What is wrong.
+        #[source]
+        source: AssignedError,
+    },
+    /// A transaction is kept for an entry that assigns none from elsewhere.
+    #[error("nonce {nonce}: a transaction lies beside an entry that needs none")]
+    NotAssigned {
+        /// The entry.
+        nonce: Nonce,
     },
     /// A recorded receipt cannot be read.
     #[error("nonce {nonce}: the recorded receipt is malformed")]

@@ -1,7 +1,7 @@
 //! `replay inspect`: what a log is about, or one nonce of it, without evaluating anything.
 
 use ao_commit::Receipt;
-use ao_log::{Assignment, LogFault, ProcessInfo};
+use ao_log::{Assigned, Assignment, LogFault, ProcessInfo};
 use ao_replay::{LoggedStep, ReplayError, Source};
 use ao_wire::{DataItem, Tag};
 use serde_json::{Value, json};
@@ -89,14 +89,8 @@ fn one(step: &LoggedStep) -> Result<Value, ReplayError> {
             "message": assignment.message.map(|id| id.to_string()),
             "signature_valid": item.verify().is_ok(),
         },
-        "message": message.map(|item| json!({
-            "id": item.id().to_string(),
-            "owner": item.owner_address(),
-            "signature_type": format!("{:?}", item.signature_type()),
-            "signature_valid": item.verify().is_ok(),
-            "tags": tags(item.tags()),
-            "data": String::from_utf8_lossy(item.data()),
-        })),
+        "message": message.map(|item| shown_item(&item)),
+        "assigned": step.assigned.as_ref().map(assigned),
         "receipt": receipt.map(|receipt| json!({
             "hash": hex(&receipt.hash()),
             "outcome": receipt.outcome.name(),
@@ -108,6 +102,32 @@ fn one(step: &LoggedStep) -> Result<Value, ReplayError> {
             "state_root": receipt.state_root.map(|root| hex(&root)),
         })),
     }))
+}
+
+fn shown_item(item: &DataItem<'_>) -> Value {
+    json!({
+        "id": item.id().to_string(),
+        "owner": item.owner_address(),
+        "signature_type": format!("{:?}", item.signature_type()),
+        "signature_valid": item.verify().is_ok(),
+        "tags": tags(item.tags()),
+        "data": String::from_utf8_lossy(item.data()),
+    })
+}
+
+/// A transaction that is assigned and lies beside the log.
+fn assigned(assigned: &Assigned) -> Value {
+    match assigned {
+        Assigned::Item(bytes) => shown_item(&DataItem::parse(bytes).expect("parsed when it was read")),
+        Assigned::Transaction { transaction, data } => json!({
+            "id": transaction.id().to_string(),
+            "owner": transaction.owner_address(),
+            "signature_type": format!("transaction of format {}", transaction.format),
+            "signature_valid": assigned.verify().is_ok(),
+            "tags": tags(transaction.tags()),
+            "data": data.as_deref().map(String::from_utf8_lossy),
+        }),
+    }
 }
 
 fn tags<'a>(tags: impl Iterator<Item = Tag<'a>>) -> Vec<String> {

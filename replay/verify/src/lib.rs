@@ -6,6 +6,7 @@
 //! Not here: networks, clocks, async runtimes.
 //! Invariant: the same inputs give the same receipts, whatever the options that are not part of them.
 
+mod assigned;
 mod checkpoint;
 mod error;
 mod pack;

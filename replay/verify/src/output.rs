@@ -54,6 +54,10 @@ pub(crate) fn show(
     row("messages", format!("{}, of which {} failed and left no trace", report.steps, report.failed));
     row("messages/s", format!("{rate:.0}"));
     row("signatures", format!("{} ({} checked)", describe(signatures), report.log.signatures_checked));
+    if report.assigned > 0 {
+        let checked = if signatures == Signatures::None { "not checked" } else { "signatures checked" };
+        row("assigned transactions", format!("{} ({checked})", report.assigned));
+    }
     row("gas", report.gas.map_or_else(|| "not counted by this format".to_owned(), |gas| gas.to_string()));
     row("dirty bytes", format!("{} ({})", report.bytes_changed, report.tracker));
     row("memory", format!("{} bytes", report.end.memory_bytes));
@@ -103,6 +107,7 @@ fn to_json(
         "messages_per_second": rate,
         "signatures": describe(signatures),
         "signatures_checked": report.log.signatures_checked,
+        "assigned": report.assigned,
         "gas": report.gas,
         "dirty_bytes": report.bytes_changed,
         "tracker": report.tracker,

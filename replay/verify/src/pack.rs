@@ -77,6 +77,11 @@ fn write(
     let report = run(source, &options, &mut |observed: Observed<'_>| {
         let (entry, receipt) = (&observed.logged.entry, &observed.report.receipt);
         writer.entry(entry.nonce, &entry.assignment, entry.message.as_deref())?;
+        if let Some(assigned) = &observed.logged.assigned {
+            let nonce = entry.nonce;
+            let bytes = assigned.encode().map_err(|source| ReplayError::Assigned { nonce, source })?;
+            writer.transcript(nonce, &bytes)?;
+        }
         writer.receipt(entry.nonce, &receipt.encode())?;
         if contents.checkpoint_every.is_some_and(|every| (receipt.nonce + 1).is_multiple_of(every.max(1))) {
             let state = checkpoint::save(observed.session, receipt, &entry.assignment)?;

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use ao_commit::{CheckpointPolicy, Hash};
 use ao_kernel::profile::Profile;
 use ao_kernel::{ArtifactCache, Module, Tracker};
-use ao_log::{Duplicates, LogEntry, LogFault, LogSummary, LogVerifier, Nonce, Signatures, VerifyOptions};
+use ao_log::{Assigned, Duplicates, LogSummary, LogVerifier, Nonce, Signatures, VerifyOptions};
 use ao_wire::{DataItem, ModuleId, ProcessId};
+use rayon::prelude::*;
 
 use crate::checkpoint;
 use crate::error::ReplayError;
@@ -85,6 +86,8 @@ pub struct Report {
     pub end: Commitment,
     /// What the log's verifier saw.
     pub log: LogSummary,
+    /// Assigned transactions that lay beside the log; their signatures were checked unless none were.
+    pub assigned: u64,
     /// The state the run started from, if not from the beginning. It was not proved by this run.
     pub resumed_after: Option<Nonce>,
     /// How written memory was found.
@@ -170,7 +173,7 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
         Some(state) if first > Nonce(0) => checkpoint::continue_log(&source, verify, state)?,
         _ => verifier,
     };
-    let mut run = Run { source, session, verifier, options, start, steps: 0, failed: 0, gas: 0, last: None };
+    let mut run = Run { source, session, verifier, options, start, tally: Tally::default() };
     run.all(observer)?;
     let (end, _) = run.session.commit()?;
     Ok(Report {
@@ -178,14 +181,15 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
         module,
         module_blake3,
         profile: Profile::default().name().to_owned(),
-        steps: run.steps,
-        failed: run.failed,
-        gas: metered.then_some(run.gas),
+        steps: run.tally.steps,
+        failed: run.tally.failed,
+        gas: metered.then_some(run.tally.gas),
         module_signed,
         bytes_changed: run.session.bytes_changed(),
-        last: run.last,
+        last: run.tally.last,
         end,
         log: run.verifier.summary().clone(),
+        assigned: run.tally.assigned,
         resumed_after: run.start.map(|state| state.nonce),
         tracker: run.session.tracker_name(),
     })
@@ -206,29 +210,24 @@ struct Run<'o> {
     verifier: LogVerifier,
     options: &'o Options,
     start: Option<SavedState>,
-    steps: u64,
-    failed: u64,
-    gas: u64,
-    last: Option<(Nonce, Hash)>,
+    tally: Tally,
 }
 
 impl Run<'_> {
     fn all(&mut self, observer: &mut Observer<'_>) -> Result<(), ReplayError> {
         let mut page = self.next_page()?;
-        self.verifier.check_page(&page.entries)?;
-        while !page.entries.is_empty() {
+        check(&mut self.verifier, self.options.signatures, &page)?;
+        while !page.is_empty() {
             let next = self.next_page()?;
             let position = self.source.position();
-            let Self { verifier, session, .. } = self;
-            let mut tally = Tally { steps: self.steps, failed: self.failed, gas: self.gas, last: self.last };
-            let (options, start) = (self.options, self.start.as_ref().map(|state| state.nonce));
-            let mut verified: Result<(), LogFault> = Ok(());
+            let Self { verifier, session, tally, options, .. } = self;
+            let start = self.start.as_ref().map(|state| state.nonce);
+            let mut verified: Result<(), ReplayError> = Ok(());
             // A guest stays on its thread; the signatures of the next page go to the others.
             let evaluated = rayon::in_place_scope(|scope| {
-                scope.spawn(|_| verified = verifier.check_page(&next.entries));
-                page.evaluate(session, options, start, position, &mut tally, observer)
+                scope.spawn(|_| verified = check(verifier, options.signatures, &next));
+                evaluate(page, session, options, start, position, tally, observer)
             });
-            (self.steps, self.failed, self.gas, self.last) = (tally.steps, tally.failed, tally.gas, tally.last);
             evaluated?;
             verified?;
             page = next;
@@ -236,60 +235,65 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn next_page(&mut self) -> Result<Page, ReplayError> {
-        let (mut page, mut bytes) = (Page::default(), 0);
-        while page.entries.len() < PAGE_STEPS && bytes < PAGE_BYTES {
+    fn next_page(&mut self) -> Result<Vec<LoggedStep>, ReplayError> {
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while page.len() < PAGE_STEPS && bytes < PAGE_BYTES {
             let Some(step) = self.source.next_step()? else { break };
             if self.options.to.is_some_and(|to| step.entry.nonce > to) {
                 // The rest is still read: only its end proves a bundle intact.
                 continue;
             }
-            bytes += step.entry.bytes();
-            page.entries.push(step.entry);
-            page.receipts.push(step.receipt);
+            bytes += step.entry.bytes() + step.assigned.as_ref().map_or(0, Assigned::bytes);
+            page.push(step);
         }
         Ok(page)
     }
 }
 
+/// Checks a page of the log, and the transactions beside it.
+fn check(verifier: &mut LogVerifier, signatures: Signatures, page: &[LoggedStep]) -> Result<(), ReplayError> {
+    verifier.check_page(page.iter().map(|step| &step.entry))?;
+    let process = verifier.process().id;
+    page.par_iter().try_for_each(|step| {
+        let (nonce, Some(assigned)) = (step.entry.nonce, &step.assigned) else { return Ok(()) };
+        let named = step.entry.elsewhere(process).ok_or(ReplayError::NotAssigned { nonce })?;
+        let signed = || if signatures == Signatures::None { Ok(()) } else { assigned.verify() };
+        assigned.check_id(named).and_then(|()| signed()).map_err(|source| ReplayError::Assigned { nonce, source })
+    })
+}
+
+#[derive(Default)]
 struct Tally {
     steps: u64,
     failed: u64,
     gas: u64,
+    assigned: u64,
     last: Option<(Nonce, Hash)>,
 }
 
-#[derive(Default)]
-struct Page {
-    entries: Vec<LogEntry>,
-    receipts: Vec<Option<Vec<u8>>>,
-}
-
-impl Page {
-    fn evaluate(
-        &mut self,
-        session: &mut Session,
-        options: &Options,
-        start: Option<Nonce>,
-        position: Option<(u64, u64)>,
-        tally: &mut Tally,
-        observer: &mut Observer<'_>,
-    ) -> Result<(), ReplayError> {
-        for (entry, receipt) in self.entries.drain(..).zip(self.receipts.drain(..)) {
-            if start.is_some_and(|start| entry.nonce <= start) {
-                session.skip(&entry)?;
-                continue;
-            }
-            let report = session.step(&entry)?;
-            tally.steps += 1;
-            tally.failed += u64::from(report.receipt.outcome != ao_commit::Outcome::Ok);
-            tally.gas = tally.gas.saturating_add(report.receipt.gas);
-            tally.last = Some((report.nonce, report.receipt_hash));
-            if options.from.is_none_or(|from| report.nonce >= from) {
-                let logged = LoggedStep { entry, receipt };
-                observer(Observed { logged: &logged, report: &report, session, position })?;
-            }
+fn evaluate(
+    page: Vec<LoggedStep>,
+    session: &mut Session,
+    options: &Options,
+    start: Option<Nonce>,
+    position: Option<(u64, u64)>,
+    tally: &mut Tally,
+    observer: &mut Observer<'_>,
+) -> Result<(), ReplayError> {
+    for logged in page {
+        if start.is_some_and(|start| logged.entry.nonce <= start) {
+            session.skip(&logged.entry)?;
+            continue;
         }
-        Ok(())
+        let report = session.step_assigned(&logged.entry, logged.assigned.as_ref())?;
+        tally.steps += 1;
+        tally.failed += u64::from(report.receipt.outcome != ao_commit::Outcome::Ok);
+        tally.gas = tally.gas.saturating_add(report.receipt.gas);
+        tally.assigned += u64::from(logged.assigned.is_some());
+        tally.last = Some((report.nonce, report.receipt_hash));
+        if options.from.is_none_or(|from| report.nonce >= from) {
+            observer(Observed { logged: &logged, report: &report, session, position })?;
+        }
     }
+    Ok(())
 }

@@ -11,14 +11,15 @@ use ao_commit::{
 use ao_kernel::guest::{Interrupt, TrapKind, Val};
 use ao_kernel::limits::process_limits;
 use ao_kernel::message::dedup;
-use ao_kernel::message::{Message, Party, Shown, needs_process_of_old, write_env};
+use ao_kernel::message::{Item, Message, Party, Shown, needs_process_of_old, write_env};
 use ao_kernel::profile::Profile;
 use ao_kernel::result::{Evaluated, OutcomeKind};
 use ao_kernel::{Machine, Module, ProcessLimits, Registers, Tracker};
 use ao_log::bundle::ModuleMeta;
-use ao_log::{LogEntry, Nonce};
+use ao_log::{Assigned, LogEntry, Nonce};
 use ao_wire::{DataItem, MessageId, Tag};
 
+use crate::assigned::Elsewhere;
 use crate::error::ReplayError;
 
 /// All that is fixed for a process before its first message.
@@ -165,19 +166,41 @@ impl Session {
     /// An entry that makes no message.
     pub fn skip(&mut self, entry: &LogEntry) -> Result<(), ReplayError> {
         let Self { setup, seen, .. } = self;
-        with_message(setup, entry, |message| {
+        let elsewhere = entry.elsewhere(setup.process().id().into());
+        // It is known by its id, so that will do.
+        let bare = |id: MessageId| Item {
+            id: id.id(),
+            signature: &[],
+            owner: "",
+            target: &[],
+            anchor: &[],
+            tags: &[],
+            data: &[],
+        };
+        let item = elsewhere.map(bare);
+        with_message(setup, entry, item, |message| {
             seen.is_duplicate(message);
             Ok(())
         })
     }
 
-    /// Applies the next entry.
+    /// Applies the next entry, which holds what it assigns.
+    ///
+    /// # Errors
+    /// As [`step_assigned`](Self::step_assigned).
+    pub fn step(&mut self, entry: &LogEntry) -> Result<StepReport, ReplayError> {
+        self.step_assigned(entry, None)
+    }
+
+    /// Applies the next entry; `assigned` is the transaction it assigns, if it does not hold that.
     ///
     /// # Errors
     /// An entry that makes no message, or the host's trouble. A failing guest is no error.
-    pub fn step(&mut self, entry: &LogEntry) -> Result<StepReport, ReplayError> {
+    pub fn step_assigned(&mut self, entry: &LogEntry, assigned: Option<&Assigned>) -> Result<StepReport, ReplayError> {
         let Self { setup, machine, seen, json, .. } = self;
-        let (message_id, assignment_id, step) = with_message(setup, entry, |message| {
+        let elsewhere = assigned.map(|assigned| Elsewhere::new(entry, assigned)).transpose()?;
+        let item = elsewhere.as_ref().map(Elsewhere::item);
+        let (message_id, assignment_id, step) = with_message(setup, entry, item, |message| {
             if entry.nonce == Nonce(0) {
                 show_process_of_old(setup, machine, entry, message)?;
             }
@@ -289,19 +312,19 @@ fn parse(nonce: Nonce, bytes: &[u8]) -> Result<DataItem<'_>, ReplayError> {
 fn with_message<T>(
     setup: &Setup,
     entry: &LogEntry,
+    elsewhere: Option<Item<'_>>,
     f: impl FnOnce(&Message<'_>) -> Result<T, ReplayError>,
 ) -> Result<T, ReplayError> {
     let nonce = entry.nonce;
     let process = Shown::new(setup.process());
     let assignment = assignment(entry)?;
-    if entry.message.is_none()
-        && let Some(id) = assignment.message
-        && id.id() != process.item().id
+    if let Some(id) = entry.elsewhere(process.item().id.into())
+        && elsewhere.is_none_or(|item| item.id != id.id())
     {
         return Err(ReplayError::Absent { nonce, id });
     }
     let in_log = entry.message.as_deref().map(|bytes| parse(nonce, bytes)).transpose()?.map(Shown::new);
-    let message = Message::of_entry(process.item(), (&assignment).into(), in_log.as_ref().map(Shown::item), None);
+    let message = Message::of_entry(process.item(), (&assignment).into(), in_log.as_ref().map(Shown::item), elsewhere);
     f(&message)
 }
 

@@ -8,7 +8,9 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use ao_log::bundle::{BundleReadError, BundleReader, BundleRoot, Manifest, ModuleMeta, Record};
-use ao_log::{ChainRule, FolderError, LogEntry, LogFolder, Nonce, ProcessInfo};
+use ao_log::{
+    ASSIGNED_BYTES_MAX, Assigned, AssignedError, ChainRule, FolderError, LogEntry, LogFolder, Nonce, ProcessInfo,
+};
 use ao_wire::DataItem;
 
 /// Why a log cannot be read.
@@ -35,6 +37,17 @@ pub enum SourceError {
         /// What is wrong, and at which offset.
         #[source]
         source: BundleReadError,
+    },
+    /// What a bundle keeps for an assignment is no transaction.
+    #[error("{}: nonce {nonce}: the transcript holds no assigned transaction", path.display())]
+    Assigned {
+        /// The bundle.
+        path: PathBuf,
+        /// The entry.
+        nonce: Nonce,
+        /// What is wrong.
+        #[source]
+        source: AssignedError,
     },
     /// The module's bytes are neither in the log nor given.
     #[error(
@@ -74,6 +87,8 @@ pub struct LoggedStep {
     pub entry: LogEntry,
     /// The recorded receipt, if there is one.
     pub receipt: Option<Vec<u8>>,
+    /// The transaction it assigns, if that lies beside the log. Neither its id nor its signature was looked at.
+    pub assigned: Option<Assigned>,
 }
 
 /// A log, opened.
@@ -94,7 +109,7 @@ pub struct Source {
 
 enum Steps {
     Folder { folder: LogFolder, next: u64 },
-    Bundle { reader: Box<BundleReader<BufReader<File>>>, pending: Option<LoggedStep>, done: bool },
+    Bundle { reader: Box<BundleReader<BufReader<File>>>, pending: Option<LogEntry>, done: bool },
 }
 
 impl Source {
@@ -145,7 +160,7 @@ impl Source {
                 }
                 Record::CheckpointChunk(bytes) => extend(&mut state, bytes),
                 Record::Entry { nonce, assignment, message } => {
-                    pending = Some(logged(nonce, assignment, message));
+                    pending = Some(log_entry(nonce, assignment, message));
                     break;
                 }
                 Record::Transcript { .. } | Record::Receipt { .. } => {}
@@ -197,10 +212,20 @@ impl Source {
                 }
                 let entry = folder.entry(Nonce(*next))?;
                 *next += 1;
-                Ok(Some(LoggedStep { entry, receipt: None }))
+                let elsewhere = entry.elsewhere(folder.process_info().id);
+                let assigned = elsewhere.map(|id| folder.assigned(id)).transpose()?.flatten();
+                Ok(Some(LoggedStep { entry, receipt: None, assigned }))
             }
-            Steps::Bundle { reader, pending, done } => next_of_bundle(reader, pending, done)
-                .map_err(|source| SourceError::Bundle { path: self.path.clone(), source }),
+            Steps::Bundle { reader, pending, done } => {
+                let damaged = |source| SourceError::Bundle { path: self.path.clone(), source };
+                let Some(recorded) = next_of_bundle(reader, pending, done).map_err(damaged)? else { return Ok(None) };
+                let Recorded { entry, receipt, transcript } = recorded;
+                let nonce = entry.nonce;
+                let assigned = transcript.map(|bytes| Assigned::decode(&bytes)).transpose();
+                let assigned =
+                    assigned.map_err(|source| SourceError::Assigned { path: self.path.clone(), nonce, source })?;
+                Ok(Some(LoggedStep { entry, receipt, assigned }))
+            }
         }
     }
 
@@ -266,9 +291,15 @@ struct Header {
     wasm: Vec<u8>,
 }
 
-fn logged(nonce: Nonce, assignment: &[u8], message: Option<&[u8]>) -> LoggedStep {
-    let entry = LogEntry { nonce, assignment: assignment.to_vec(), message: message.map(<[u8]>::to_vec) };
-    LoggedStep { entry, receipt: None }
+fn log_entry(nonce: Nonce, assignment: &[u8], message: Option<&[u8]>) -> LogEntry {
+    LogEntry { nonce, assignment: assignment.to_vec(), message: message.map(<[u8]>::to_vec) }
+}
+
+/// The records of one step but for saved states.
+struct Recorded {
+    entry: LogEntry,
+    receipt: Option<Vec<u8>>,
+    transcript: Option<Vec<u8>>,
 }
 
 fn extend(state: &mut Option<SavedState>, bytes: &[u8]) {
@@ -280,15 +311,22 @@ fn extend(state: &mut Option<SavedState>, bytes: &[u8]) {
 /// Collects what follows the pending entry up to the next one.
 fn next_of_bundle(
     reader: &mut BundleReader<BufReader<File>>,
-    pending: &mut Option<LoggedStep>,
+    pending: &mut Option<LogEntry>,
     done: &mut bool,
-) -> Result<Option<LoggedStep>, BundleReadError> {
-    let Some(mut step) = pending.take().filter(|_| !*done) else { return Ok(None) };
+) -> Result<Option<Recorded>, BundleReadError> {
+    let Some(entry) = pending.take().filter(|_| !*done) else { return Ok(None) };
+    let mut step = Recorded { entry, receipt: None, transcript: None };
     loop {
         match reader.next_record()? {
             Some(Record::Entry { nonce, assignment, message }) => {
-                *pending = Some(logged(nonce, assignment, message));
+                *pending = Some(log_entry(nonce, assignment, message));
                 return Ok(Some(step));
+            }
+            // What is longer than any transaction is cut, and then is none.
+            Some(Record::Transcript { bytes, .. }) => {
+                let transcript = step.transcript.get_or_insert_default();
+                let room = (ASSIGNED_BYTES_MAX as usize + 1).saturating_sub(transcript.len());
+                transcript.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
             Some(Record::Receipt { bytes, .. }) => step.receipt = Some(bytes.to_vec()),
             Some(_) => {}

@@ -160,6 +160,7 @@ fn json_holds_every_figure_and_quiet_prints_none() {
         "messages_per_second",
         "signatures",
         "signatures_checked",
+        "assigned",
         "gas",
         "dirty_bytes",
         "tracker",

@@ -1,6 +1,6 @@
-//! ANS-104 data items and bundles, tags, ids, deep hash, signatures, JWK: the bytes that people sign.
+//! ANS-104 data items and bundles, Arweave transactions, tags, ids, deep hash, signatures, JWK: the bytes that people sign.
 //!
-//! *Not here:* what an item means to ao (assignments, nonces, hash chains: `ao-log`), JSON, Arweave layer-1 transactions.
+//! *Not here:* what an item means to ao (assignments, nonces, hash chains: `ao-log`), JSON.
 //!
 //! # Acceptance
 //!
@@ -38,6 +38,7 @@ pub mod limits;
 mod reader;
 mod signature;
 mod tags;
+mod transaction;
 
 pub use batch::verify_all;
 pub use build::{BuildError, ItemBuilder, PssSalt, Signer};
@@ -50,3 +51,4 @@ pub use jwk::{Jwk, JwkError};
 pub use limits::Limits;
 pub use signature::{SignatureType, verify_ed25519, verify_rsa_pss};
 pub use tags::{Tag, Tags, encode_tags};
+pub use transaction::{Transaction, TransactionError};

@@ -7,7 +7,7 @@ use ao_wire::{ModuleId, WireError};
 use thiserror::Error;
 
 use super::{MODULE_ITEM, MODULE_JSON, MODULE_WASM, SUFFIX};
-use crate::{EntryError, Nonce, ProcessError};
+use crate::{AssignedError, EntryError, Nonce, ProcessError};
 
 /// Failure to read or write a log folder.
 #[derive(Debug, Error)]
@@ -62,6 +62,15 @@ pub enum FolderError {
         /// What is wrong.
         #[source]
         source: EntryError,
+    },
+    /// The file is not the transaction it is named after.
+    #[error("{}: not the assigned transaction", path.display())]
+    Assigned {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: AssignedError,
     },
     /// Neither `module.ans104` nor `module.wasm` is there.
     #[error("{}: no {MODULE_ITEM}, and no {MODULE_WASM} with {MODULE_JSON}", path.display())]

@@ -17,9 +17,9 @@ impl LogVerifier {
     ///
     /// # Errors
     /// The fault at the lowest nonce. The verifier is of no more use then.
-    pub fn check_page(&mut self, entries: &[LogEntry]) -> Result<(), LogFault> {
-        let mut items: Vec<DataItem<'_>> = Vec::with_capacity(2 * entries.len());
-        let mut signed: Vec<(Nonce, Signed)> = Vec::with_capacity(2 * entries.len());
+    pub fn check_page<'e>(&mut self, entries: impl IntoIterator<Item = &'e LogEntry>) -> Result<(), LogFault> {
+        let mut items: Vec<DataItem<'e>> = Vec::new();
+        let mut signed: Vec<(Nonce, Signed)> = Vec::new();
         let mut structure = Ok(());
         for entry in entries {
             match self.check_structure(entry) {
