@@ -10,19 +10,23 @@ mod bytes;
 mod chain;
 mod log;
 mod memory;
+mod note;
 mod policy;
 mod proof;
 mod receipt;
 mod state;
+mod tiles;
 mod zeros;
 
 pub use chain::{ChainError, ReceiptChain, Step};
 pub use log::{Checkpoint, CheckpointError, LogProofError, ReceiptLog, verify_consistency, verify_inclusion};
 pub use memory::{GROUP_BYTES, MemoryTree, TreeError};
+pub use note::{GrowthNote, InclusionNote, NoteError, VerifierKey};
 pub use policy::{CheckpointPolicy, PolicyError};
 pub use proof::{GroupProof, ProofError};
 pub use receipt::{Outcome, RECEIPT_BYTES, Receipt, ReceiptError, input_hash, result_hash};
 pub use state::{Global, GlobalKind, StateParts, StateRoot, host_state_hash, tables_hash};
+pub use tiles::{TILE_WIDTH, bundle_path, read_entry_bundle, tile_path, tiles};
 
 /// A hash of 32 bytes: BLAKE3, or SHA-256 in the receipt log.
 pub type Hash = [u8; 32];

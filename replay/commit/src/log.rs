@@ -3,7 +3,7 @@
 //! One log holds the receipts of many processes in the order they were made, so that a unit that shows different receipts
 //! to different people contradicts a tree head it signed.
 //!
-//! Not here: storing tiles and serving them, the signing key (`cu/`).
+//! Not here: its files (`tiles`), its proofs as text (`note`), the signing key (the caller's).
 //!
 //! Invariant: an entry is the 32 bytes of a receipt's hash; anything RFC 6962 verifies about it holds here unchanged.
 //!
@@ -260,7 +260,7 @@ impl Checkpoint {
     }
 }
 
-fn check_key_name(name: &str) -> Result<(), CheckpointError> {
+pub(crate) fn check_key_name(name: &str) -> Result<(), CheckpointError> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
     if name.is_empty() || name.contains(bad) {
         return Err(CheckpointError::BadName { name: name.to_owned() });
@@ -269,7 +269,7 @@ fn check_key_name(name: &str) -> Result<(), CheckpointError> {
 }
 
 /// The key id of an Ed25519 key in a signed note.
-fn key_id(name: &str, public_key: &[u8; 32]) -> [u8; 4] {
+pub(crate) fn key_id(name: &str, public_key: &[u8; 32]) -> [u8; 4] {
     let digest = Sha256::new().chain_update(name).chain_update([b'\n', 0x01]).chain_update(public_key).finalize();
     [digest[0], digest[1], digest[2], digest[3]]
 }

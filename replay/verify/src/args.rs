@@ -30,6 +30,11 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Evaluate a log and print one JSON line per step
     Trace(Trace),
+    /// Put recorded receipts into a public log, prove what is in it, check such proofs
+    #[command(subcommand)]
+    Prove(Prove),
+    /// Check the body of GET /result against a receipt, without evaluating
+    CheckResult(CheckResult),
 }
 
 impl Command {
@@ -40,7 +45,7 @@ impl Command {
             Self::Run(args) => Some(&args.evaluate),
             Self::Verify(args) => Some(&args.evaluate),
             Self::Trace(args) => Some(&args.evaluate),
-            Self::Inspect(_) => None,
+            Self::Inspect(_) | Self::Prove(_) | Self::CheckResult(_) => None,
         }
     }
 }
@@ -168,6 +173,83 @@ pub(crate) struct Trace {
     pub(crate) memory: Vec<MemoryHash>,
     #[command(flatten)]
     pub(crate) evaluate: Evaluate,
+}
+
+/// A log is a folder of static files (C2SP tlog-tiles); a RECEIPT is a file of its 256 bytes or their hex digits, or BUNDLE#NONCE.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Prove {
+    /// Append the receipts of bundles to a log and sign its head; prints the verifier key
+    Log {
+        /// Bundles with receipts; those in the log already are passed over
+        #[arg(required = true)]
+        bundles: Vec<PathBuf>,
+        /// Folder of the log
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        /// Name of the log and of its key: a URL without scheme by custom
+        #[arg(long, value_name = "NAME")]
+        origin: String,
+        /// File with the seed of the Ed25519 key: 32 random bytes, or their hex digits
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Print a proof that a receipt is in a log (C2SP tlog-proof)
+    Inclusion {
+        /// Folder of the log
+        log: PathBuf,
+        /// The receipt
+        #[arg(long)]
+        receipt: String,
+        /// Verifier key of the log
+        #[arg(long)]
+        key: String,
+    },
+    /// Print a proof that a log grew from an earlier one (as C2SP witnesses take it)
+    Growth {
+        /// Folder of the log
+        log: PathBuf,
+        /// Checkpoint of the earlier log
+        #[arg(long, value_name = "CHECKPOINT")]
+        since: PathBuf,
+        /// Verifier key of the log
+        #[arg(long)]
+        key: String,
+    },
+    /// Check a proof of either kind by itself
+    Check {
+        /// The proof
+        proof: PathBuf,
+        /// The receipt it is about
+        #[arg(long, required_unless_present = "since", conflicts_with = "since")]
+        receipt: Option<String>,
+        /// Checkpoint of the earlier log it is about
+        #[arg(long, value_name = "CHECKPOINT")]
+        since: Option<PathBuf>,
+        /// Verifier key of the log
+        #[arg(long)]
+        key: String,
+    },
+    /// Check every file of a log, its head, and that it grew from an earlier one
+    Audit {
+        /// Folder of the log
+        log: PathBuf,
+        /// Checkpoint of the earlier log
+        #[arg(long, value_name = "CHECKPOINT")]
+        since: Option<PathBuf>,
+        /// Verifier key of the log
+        #[arg(long)]
+        key: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckResult {
+    /// The receipt: a file of its 256 bytes or their hex digits, or BUNDLE#NONCE
+    #[arg(long)]
+    pub(crate) receipt: String,
+    /// The body as it was served
+    #[arg(long, value_name = "FILE")]
+    pub(crate) result: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]

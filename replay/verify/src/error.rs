@@ -6,6 +6,7 @@ use ao_kernel::{LoadError, MachineError, StartError, UnknownFormat};
 use ao_log::bundle::BundleWriteError;
 use ao_log::{AssignedError, LogFault, Nonce};
 
+use crate::receipt_log::ReceiptLogError;
 use crate::source::SourceError;
 
 /// Why a replay ended without a verdict.
@@ -102,6 +103,43 @@ pub enum ReplayError {
         #[source]
         source: ReceiptError,
     },
+    /// A step has no recorded receipt where one is needed.
+    #[error("nonce {nonce} has no recorded receipt")]
+    NoReceipt {
+        /// The step.
+        nonce: Nonce,
+    },
+    /// The recorded receipts are no chain.
+    #[error("the recorded receipts are no chain")]
+    Unchained(#[source] ChainError),
+    /// A file holds no receipt.
+    #[error("{}: neither a receipt nor its hex digits", path.display())]
+    ReceiptFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: ReceiptError,
+    },
+    /// A file holds no seed of a key.
+    #[error("{}: not a seed of 32 bytes, nor 64 hex digits", path.display())]
+    Seed {
+        /// The file.
+        path: std::path::PathBuf,
+    },
+    /// A result is not the one the receipt commits to.
+    #[error("nonce {nonce}: the receipt commits to a result with hash {recorded}, this one has {computed}")]
+    OtherResult {
+        /// The step.
+        nonce: Nonce,
+        /// Result hash in the receipt.
+        recorded: String,
+        /// Hash of the result.
+        computed: String,
+    },
+    /// A receipt log, or a proof from one, does not hold.
+    #[error(transparent)]
+    ReceiptLog(#[from] ReceiptLogError),
     /// A saved state is not what it claims to be.
     #[error("saved state at nonce {nonce}: {what}")]
     SavedState {
@@ -148,6 +186,15 @@ pub enum ReplayError {
 }
 
 impl ReplayError {
+    /// Whether something was shown to be otherwise than claimed, as against being unreadable.
+    pub fn is_refutation(&self) -> bool {
+        match self {
+            Self::OtherResult { .. } => true,
+            Self::ReceiptLog(error) => error.is_refutation(),
+            _ => false,
+        }
+    }
+
     /// Whether the host is to blame and not the input.
     pub fn is_host(&self) -> bool {
         matches!(
@@ -159,6 +206,6 @@ impl ReplayError {
                 | Self::Tree(_)
                 | Self::Start(StartError::Memory(_) | StartError::Tracker(_) | StartError::Instantiate(_))
                 | Self::Load(LoadError::Compile(_) | LoadError::Serialize(_))
-        )
+        ) || matches!(self, Self::ReceiptLog(error) if error.is_host())
     }
 }

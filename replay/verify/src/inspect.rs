@@ -93,6 +93,7 @@ fn one(step: &LoggedStep) -> Result<Value, ReplayError> {
         "assigned": step.assigned.as_ref().map(assigned),
         "receipt": receipt.map(|receipt| json!({
             "hash": hex(&receipt.hash()),
+            "bytes": receipt.encode().as_chunks().0.iter().map(hex).collect::<String>(),
             "outcome": receipt.outcome.name(),
             "input_hash": hex(&receipt.input_hash),
             "result_hash": hex(&receipt.result_hash),

@@ -4,6 +4,7 @@ mod args;
 mod inspect;
 mod output;
 mod progress;
+mod prove;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -71,6 +72,8 @@ fn main() -> ExitCode {
         }
         Command::Inspect(args) => ended(inspect::inspect(&args)),
         Command::Trace(args) => ended(trace::trace(&args, &options(&args.evaluate, false))),
+        Command::Prove(args) => ended(prove::prove(&args)),
+        Command::CheckResult(args) => ended(prove::check_result(&args)),
     })
 }
 
@@ -152,5 +155,11 @@ fn usage(text: &str) -> ExitCode {
 
 fn failed(path: &Path, error: &ReplayError, json: bool) -> u8 {
     output::error(path, error, json);
-    if error.is_host() { HOST } else { CORRUPT }
+    if error.is_refutation() {
+        DIVERGED
+    } else if error.is_host() {
+        HOST
+    } else {
+        CORRUPT
+    }
 }

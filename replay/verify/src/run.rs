@@ -110,7 +110,10 @@ pub struct Observed<'a> {
 pub type Observer<'a> = dyn FnMut(Observed<'_>) -> Result<(), ReplayError> + 'a;
 
 /// The policy a source names, else `fallback`.
-pub(crate) fn policy_of(source: &Source, fallback: CheckpointPolicy) -> Result<CheckpointPolicy, ReplayError> {
+///
+/// # Errors
+/// It names one that cannot be.
+pub fn policy_of(source: &Source, fallback: CheckpointPolicy) -> Result<CheckpointPolicy, ReplayError> {
     match <[u8; 4]>::try_from(&source.manifest.extra[..]) {
         Ok(every) => Ok(CheckpointPolicy::every(u32::from_le_bytes(every))?),
         Err(_) => Ok(fallback),

@@ -121,7 +121,7 @@ fn an_assigned_transaction_of_arweave_gives_the_input_a_gateway_would() {
          \"Tags\":[{tags}],\"Epoch\":0,\"Nonce\":6,\"Timestamp\":1735689606000,\"Block-Height\":1580000,\
          \"Hash-Chain\":\"{chain}\",\"Cron\":false,\"Read-Only\":false}}",
         // JSON.stringify and serde_json escape the same characters of this text.
-        json!(String::from_utf8_lossy(&data)).to_string(),
+        json!(String::from_utf8_lossy(&data)),
         field("target"),
         field("last_tx"),
     );
