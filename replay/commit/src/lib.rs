@@ -8,6 +8,8 @@
 
 mod bytes;
 mod chain;
+#[cfg(feature = "evm-export")]
+mod export;
 mod log;
 mod memory;
 mod note;
@@ -19,6 +21,8 @@ mod tiles;
 mod zeros;
 
 pub use chain::{ChainError, ReceiptChain, Step};
+#[cfg(feature = "evm-export")]
+pub use export::{ExportLeaf, ExportTree, verify_export};
 pub use log::{Checkpoint, CheckpointError, LogProofError, ReceiptLog, verify_consistency, verify_inclusion};
 pub use memory::{GROUP_BYTES, MemoryTree, TreeError};
 pub use note::{GrowthNote, InclusionNote, NoteError, VerifierKey};
