@@ -80,7 +80,7 @@ pub enum StoreError {
         file: String,
         /// What is wrong.
         #[source]
-        source: SegmentError,
+        source: Box<SegmentError>,
     },
     /// A record of a log is not the bundle of an entry.
     #[error("process {process}, nonce {nonce}: the stored entry is not one")]
@@ -91,7 +91,7 @@ pub enum StoreError {
         nonce: Nonce,
         /// What is wrong.
         #[source]
-        source: EntryError,
+        source: Box<EntryError>,
     },
     /// An entry to be stored holds items that are none.
     #[error("process {process}, nonce {nonce}: not an entry of a log")]
@@ -102,7 +102,7 @@ pub enum StoreError {
         nonce: Nonce,
         /// What is wrong.
         #[source]
-        source: WireError,
+        source: Box<WireError>,
     },
     /// The entry does not continue the stored log.
     #[error("process {process}: nonce {found} was given, the stored log goes on at {expected}")]
@@ -163,24 +163,26 @@ impl StoreError {
     pub(crate) fn is_host_trouble(&self) -> bool {
         match self {
             Self::Io { .. } | Self::Index { .. } => true,
-            Self::Segment { source, .. } => matches!(source, SegmentError::Io { .. } | SegmentError::Poisoned),
+            Self::Segment { source, .. } => matches!(**source, SegmentError::Io { .. } | SegmentError::Poisoned),
             _ => false,
         }
     }
 
     /// Whether the reason is a full disk.
     pub fn is_disk_full(&self) -> bool {
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = source {
-            if let Some(io) = error.downcast_ref::<io::Error>() {
-                return io.kind() == io::ErrorKind::StorageFull;
-            }
-            source = match error.downcast_ref::<redb::Error>() {
-                Some(redb::Error::Io(io)) => Some(io),
-                _ => error.source(),
-            };
-        }
-        false
+        let io = match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Segment { source, .. } => match &**source {
+                SegmentError::Io { source, .. } => Some(source),
+                _ => None,
+            },
+            Self::Index { source, .. } => match &**source {
+                redb::Error::Io(source) => Some(source),
+                _ => None,
+            },
+            _ => None,
+        };
+        io.is_some_and(|io| io.kind() == io::ErrorKind::StorageFull)
     }
 
     pub(crate) fn io(file: &str, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {

@@ -4,6 +4,7 @@
 //!
 //! Invariant: every commit is durable when it returns, and needs no walk over the file after a crash (redb's quick repair).
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use redb::{
@@ -14,6 +15,8 @@ use crate::{Disk, DiskFile, StoreError};
 
 /// The file.
 pub(crate) const FILE: &str = "index.redb";
+/// Empty; it is there once the index was made whole.
+const COMPLETE: &str = "index.complete";
 /// Version of the whole store.
 const VERSION: u32 = 1;
 
@@ -78,11 +81,27 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn open(disk: &dyn Disk, cache_bytes: usize) -> Result<Index, StoreError> {
         let file = disk.open(FILE).map_err(StoreError::io(FILE, "cannot be opened"))?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(cache_bytes);
-        let database = builder.create_with_backend(Backend(file)).map_err(failed("cannot be opened"))?;
-        let index = Index { database };
+        let complete = match disk.open_read_only(COMPLETE) {
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            opened => opened.map(|_| true).map_err(StoreError::io(COMPLETE, "cannot be opened"))?,
+        };
+        let open = || {
+            let mut builder = Builder::new();
+            builder.set_cache_size(cache_bytes).create_with_backend(Backend(Arc::clone(&file)))
+        };
+        let database = match open() {
+            // A crash cut its making short: nothing was ever acknowledged.
+            Err(_) if !complete => {
+                file.set_len(0).map_err(StoreError::io(FILE, "cannot be cut"))?;
+                open()
+            }
+            opened => opened,
+        };
+        let index = Index { database: database.map_err(failed("cannot be opened"))? };
         index.prepare()?;
+        if !complete {
+            disk.open(COMPLETE).map_err(StoreError::io(COMPLETE, "cannot be made"))?;
+        }
         Ok(index)
     }
 

@@ -73,7 +73,7 @@ fn file(process: ProcessId, first: Nonce) -> String {
 }
 
 fn segment_error(file: &str) -> impl FnOnce(SegmentError) -> StoreError {
-    move |source| StoreError::Segment { file: file.to_owned(), source }
+    move |source| StoreError::Segment { file: file.to_owned(), source: Box::new(source) }
 }
 
 impl Logs {
@@ -170,7 +170,8 @@ impl OpenLog {
         if nonce != expected {
             return Err(StoreError::NotNext { process, expected, found: nonce });
         }
-        let bundle = entry.to_bundle().map_err(|source| StoreError::NotAnEntry { process, nonce, source })?;
+        let bundle =
+            entry.to_bundle().map_err(|source| StoreError::NotAnEntry { process, nonce, source: Box::new(source) })?;
         if self.segment.durable_end() >= segment_bytes_max {
             // What is in the file is durable before the next file says that it ends there.
             self.sync()?;
@@ -238,7 +239,7 @@ impl LogEntries {
                 continue;
             }
             let entry = LogEntry::from_bundle(at, record);
-            let entry = entry.map_err(|source| StoreError::Entry { process, nonce: at, source })?;
+            let entry = entry.map_err(|source| StoreError::Entry { process, nonce: at, source: Box::new(source) })?;
             self.from.0 += 1;
             return Ok(Some(entry));
         }

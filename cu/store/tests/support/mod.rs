@@ -1,5 +1,8 @@
 //! What the tests of the store are made of.
 
+// Each test file uses its own part.
+#![allow(dead_code)]
+
 use ao_log::{BlockHeight, LogEntry, Nonce, TimestampMs};
 use ao_store::{GROUP_BYTES, Position, StepRecord};
 use ao_tests::{Guest, LogBuilder};
