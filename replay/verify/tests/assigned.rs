@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use ao_commit::{Receipt, input_hash};
 use ao_kernel::message::{Party, write_env};
-use ao_log::bundle::{BundleReader, BundleWriter, Record};
+use ao_log::Nonce;
+use ao_log::bundle::{BundleReader, Record};
 use ao_tests::{item, root};
 use ao_wire::{DataItem, Id, Signer, Tag, b64u};
 use serde_json::{Value, json};
@@ -206,33 +207,9 @@ fn a_tampered_transaction_is_refused() {
 fn a_transaction_beside_an_entry_that_needs_none_is_refused() {
     let place = Place::new("counter");
     let bundle = place.pack(&place.log(), "x.bundle", &[]);
-    let mut reader = BundleReader::new(fs::File::open(&bundle).expect("a bundle")).expect("a bundle");
-    let path = place.path("forged.bundle");
-    let (mut writer, mut module) = (None, None);
-    while let Some(record) = reader.next_record().expect("the bundle is intact") {
-        if let Record::Manifest(manifest) = &record {
-            writer = BundleWriter::new(fs::File::create(&path).expect("a temporary file"), manifest).ok();
-            continue;
-        }
-        let writer = writer.as_mut().expect("the manifest comes first");
-        match record {
-            Record::Process(item) => writer.process(item).expect("in order"),
-            Record::Module(meta) => module = Some(meta),
-            Record::ModuleChunk(mut chunk) => {
-                writer.module(&module.take().expect("one chunk"), Some(&mut chunk)).expect("in order");
-            }
-            Record::Entry { nonce, assignment, message } => {
-                writer.entry(nonce, assignment, message).expect("in order");
-                if nonce.0 == 3 {
-                    let assigned = ao_log::Assigned::Item(signed(b"data")).encode().expect("small");
-                    writer.transcript(nonce, &assigned).expect("in order");
-                }
-            }
-            Record::Receipt { nonce, bytes } => writer.receipt(nonce, bytes).expect("in order"),
-            other => panic!("no {} was packed", other.kind()),
-        }
-    }
-    writer.expect("a manifest").finish().expect("complete");
+    let assigned = ao_log::Assigned::Item(signed(b"data")).encode().expect("small");
+    let beside = |nonce: Nonce| if nonce.0 == 3 { assigned.clone() } else { Vec::new() };
+    let path = place.rewrite(&bundle, beside, |_, receipt| receipt.to_vec());
     refused(&place.replay(["verify", &text(&path)]), &["nonce 3", "needs none"]);
 }
 

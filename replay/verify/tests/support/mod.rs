@@ -1,9 +1,12 @@
 //! The `replay` command as a test runs it.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ao_log::Nonce;
+use ao_log::bundle::{BundleReader, BundleWriter, Record};
 use ao_tests::{Guest, LogBuilder};
 use tempfile::TempDir;
 
@@ -56,6 +59,43 @@ impl Place {
         let path = self.path(name);
         let ended = self.replay(arguments(&["pack", "--quiet", &text(source), "-o", &text(&path)], more));
         assert_eq!(ended.code, Some(0), "{ended:?}");
+        path
+    }
+
+    /// Copies a bundle with transcripts put in and receipts changed.
+    #[allow(dead_code, reason = "not every test forges")]
+    pub(crate) fn rewrite(
+        &self,
+        bundle: &Path,
+        transcript: impl Fn(Nonce) -> Vec<u8>,
+        receipt: impl Fn(Nonce, &[u8]) -> Vec<u8>,
+    ) -> PathBuf {
+        let mut reader = BundleReader::new(File::open(bundle).expect("a bundle")).expect("a bundle");
+        let path = self.path("forged.bundle");
+        let (mut writer, mut module) = (None, None);
+        while let Some(record) = reader.next_record().expect("the bundle is intact") {
+            if let Record::Manifest(manifest) = &record {
+                let sink = File::create(&path).expect("a temporary file can be made");
+                writer = BundleWriter::new(sink, manifest).ok();
+                continue;
+            }
+            let writer = writer.as_mut().expect("the manifest comes first");
+            match record {
+                Record::Process(item) => writer.process(item).expect("in order"),
+                Record::Module(meta) => module = Some(meta),
+                Record::ModuleChunk(mut chunk) => {
+                    let meta = module.take().expect("a guest is one chunk");
+                    writer.module(&meta, Some(&mut chunk)).expect("in order");
+                }
+                Record::Entry { nonce, assignment, message } => {
+                    writer.entry(nonce, assignment, message).expect("in order");
+                    writer.transcript(nonce, &transcript(nonce)).expect("in order");
+                }
+                Record::Receipt { nonce, bytes } => writer.receipt(nonce, &receipt(nonce, bytes)).expect("in order"),
+                other => panic!("no {} was packed", other.kind()),
+            }
+        }
+        writer.expect("the manifest was there").finish().expect("complete");
         path
     }
 }
