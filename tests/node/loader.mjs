@@ -22,6 +22,10 @@ let clock = CLOCK_START
 const tick = () => clock++
 Object.defineProperty(Date, 'now', { configurable: true, get: () => tick, set: () => { clock = CLOCK_START } })
 
+// The glues of the formats 1 to 3 give the path and arguments of the Node script to the guest, on its stack and in its environment.
+// Here they are emscripten's own defaults, as in our profile; whatever reads its arguments must have done so before.
+const program = () => { process.argv = [process.argv[0], './this.program'] }
+
 // The glue hands the host's entropy to guests that read /dev/urandom. Here there is none, as in our profile.
 Object.defineProperty(globalThis.crypto, 'getRandomValues', { value: (view) => view.fill(0) })
 
@@ -71,7 +75,9 @@ export class Reference {
     if (!this.#handle) await this.#instantiate()
     const input = this.#stale ? this.#memory : null
     const exports = this.#instance.exports
-    const before = { clock, stack: exports.emscripten_stack_get_current?.(), bytes: Math.max(exports.memory.buffer.byteLength, input?.length ?? 0) }
+    const memory = memoryOf(exports)
+    const saveStack = exports.emscripten_stack_get_current ?? exports.stackSave ?? exports.M
+    const before = { clock, stack: saveStack?.(), bytes: Math.max(memory.buffer.byteLength, input?.length ?? 0) }
 
     const cpu0 = process.cpuUsage()
     const t0 = nanoseconds()
@@ -88,7 +94,7 @@ export class Reference {
 
     const keep = !answer.Error && !outOfBuffer(answer.Output) && answer.Memory !== undefined
     if (keep) this.#adopt(answer.Memory)
-    else this.#rollBack(before, threw !== null || exports.memory.buffer.byteLength !== before.bytes, Boolean(answer.Error))
+    else this.#rollBack(before, threw !== null || memory.buffer.byteLength !== before.bytes, Boolean(answer.Error))
     return { result: merge(answer), gas: answer.GasUsed ?? null, keep, threw, ms, cpuMs: (cpu.user + cpu.system) / 1e3 }
   }
 
@@ -102,10 +108,11 @@ export class Reference {
       })
       return {}
     }
+    program()
     const quiet = { print: () => {}, printErr: () => {} }
     const unsafe = this.copies ? {} : { UNSAFE_MEMORY: true }
     this.#handle = await AoLoader(instantiate, { computeLimit: 9e12, ...this.#options, ...quiet, ...unsafe })
-    const memory = this.#instance.exports.memory
+    const memory = memoryOf(this.#instance.exports)
     if (this.#resume) {
       clock = this.#resume.clock
       this.#resume = undefined
@@ -135,9 +142,16 @@ export class Reference {
     if (unusable) {
       this.#handle = undefined
       this.#resume = { clock }
-    } else this.#instance.exports._emscripten_stack_restore?.(before.stack)
+    } else {
+      const exports = this.#instance.exports
+      const restoreStack = exports._emscripten_stack_restore ?? exports.stackRestore ?? exports.N
+      restoreStack?.(before.stack)
+    }
   }
 }
+
+/** Format 1 has letters for names. */
+const memoryOf = (exports) => exports.memory ?? exports.E
 
 /** Makes `twin` equal to `now`, writing only chunks that differ. */
 function refresh (twin, now) {

@@ -4,7 +4,9 @@
 //! Invariant: the compiled code depends on the module's bytes, its format and the profile, and on nothing else but the
 //! engine and the CPU that run it.
 
-use crate::admission::{self, AdmissionLimits};
+use std::borrow::Cow;
+
+use crate::admission::{self, AdmissionLimits, Facts};
 use crate::engine::{ArtifactCache, Compiled, Engine, Instance, Terms};
 use crate::error::{LoadError, StartError};
 use crate::host::{self, HostState, ModuleFormat, ValType};
@@ -52,8 +54,8 @@ impl Module {
             }
             Engine::Wasmi => Compiled::wasmi(&rewrite::host_memory(&instrumented(wasm, format)?)?)?,
             Engine::Original => {
-                admit(wasm, format)?;
-                Compiled::wasmi(&rewrite::host_memory(&rewrite::expose(wasm)?)?)?
+                let facts = admit(wasm, format)?;
+                Compiled::wasmi(&rewrite::host_memory(&rewrite::expose(&without_exceptions(wasm, &facts)?)?)?)?
             }
         };
         Ok(Self { compiled, format, hash })
@@ -81,19 +83,23 @@ impl Module {
 }
 
 /// Lets a module in, or refuses it, whatever will run it.
-fn admit(wasm: &[u8], format: ModuleFormat) -> Result<(), LoadError> {
+fn admit(wasm: &[u8], format: ModuleFormat) -> Result<Facts, LoadError> {
     let known = |module: &str, name: &str, ty: &FuncType| {
         let types = |types: &[wasmparser::ValType]| types.iter().copied().map(host_type).collect::<Option<Vec<_>>>();
         let (Some(params), Some(results)) = (types(ty.params()), types(ty.results())) else { return false };
         host::resolve(module, name, &params, &results, format).is_some()
     };
-    admission::admit(wasm, &AdmissionLimits::default(), &known)?;
-    Ok(())
+    Ok(admission::admit(wasm, &AdmissionLimits::default(), &known)?)
+}
+
+/// The module itself, but for legacy exceptions, which no engine has.
+fn without_exceptions<'m>(wasm: &'m [u8], facts: &Facts) -> Result<Cow<'m, [u8]>, LoadError> {
+    Ok(if facts.throws { rewrite::translate_exceptions(wasm)?.into() } else { wasm.into() })
 }
 
 /// From a module as published to what all engines must agree on.
 fn instrumented(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
-    admit(wasm, format)?;
+    let facts = admit(wasm, format)?;
     let metered;
     let wasm = if format.is_metering() {
         let ty = if format.is_wide() { MeterType::I64 } else { MeterType::I32 };
@@ -103,7 +109,7 @@ fn instrumented(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError>
         wasm
     };
     let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
-    Ok(rewrite::instrument(wasm, &plan)?)
+    Ok(rewrite::instrument(&without_exceptions(wasm, &facts)?, &plan)?)
 }
 
 fn host_type(ty: wasmparser::ValType) -> Option<ValType> {

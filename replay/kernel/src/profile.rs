@@ -107,15 +107,20 @@ impl Default for Profile {
 const RULES: &[(&str, &str)] = &[
     ("profile.name", "ao-loader-0.0.49"),
     ("profile.version", "1"),
-    ("boot.exports", "__wasm_call_ctors once; main never"),
+    (
+        "boot.exports",
+        "__wasm_call_ctors once; then main in formats 1 to 3, with ./this.program as its argument in format 2",
+    ),
     ("clock.step-ms", "1 after each reading; never reset"),
     ("clock.zone", "UTC"),
     ("entropy.math-random", "0.5"),
     ("entropy.system", "none"),
     ("environment.glue-1-2-3", "emscripten's defaults with _=./this.program"),
     ("environment.glue-4-wasm64", "empty"),
+    ("exceptions.legacy", "as plain code; one that nobody catches is a trap; no handler sees what the host raises"),
     ("files.tree", "emscripten's MEMFS as the glue boots it, part of the state"),
     ("float.nan", "one quiet NaN, payload 0, sign set"),
+    ("gas.own", "metering.usegas of the module: integers of 32 bits, with wasm64 of 64; elsewhere the wide one throws"),
     ("gas.table", "@permaweb/wasm-metering 0.2.2; refilled before each message"),
     (
         "heap.ceiling-bytes",
@@ -144,6 +149,14 @@ const RULES: &[(&str, &str)] = &[
         "rollback.when",
         "no answer; ok not truthy; Error truthy; Output or Output.data.output ends with: not enough memory for buffer allocation",
     ),
+    ("wasi.boot", "_initialize once; descriptor 3 is /; malloc for both texts, handle, free for both where exported"),
+    (
+        "wasi.calls",
+        "preview 1 on files and clock of the state; no arguments, no environment, no hard links, no sockets",
+    ),
+    ("wasi.limits", "paths of 1024 bytes, names of 255"),
+    ("wasi.random", "BLAKE3 of all messages and draws so far"),
+    ("wasi.waiting", "ends at once, the clock moves on by as much"),
     ("weavedrive", "every open unwinds and rewinds through asyncify and answers null"),
 ];
 

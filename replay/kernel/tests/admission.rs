@@ -51,13 +51,27 @@ fn refusals_name_section_and_item() {
     let cases = [
         ("(module (import \"env\" \"open\" (func (param i64))))", "import section: unknown import `env.open`"),
         ("(module (import \"env\" \"known\" (func (param i32 i32))))", "unknown import `env.known`"),
+        (
+            "(module (import \"env\" \"known\" (func (param i32))) (import \"env\" \"known\" (func (param i64))))",
+            "import section: `env.known` is imported with two types",
+        ),
         ("(module (import \"env\" \"m\" (memory 1)))", "import section: `env.m` is not a function"),
         ("(module (table i64 1 funcref))", "table section: table 0 has 64-bit indexes"),
         ("(module (table 100001 funcref))", "table section: 100001 initial entries, limit 100000"),
         ("(module (memory i64 65536))", "memory section: 65536 initial pages, limit 65535"),
         ("(module (memory 1 1 shared))", "memory section"),
         ("(module (memory 1) (memory 1))", "memory section"),
-        ("(module (tag))", "tag section"),
+        ("(module (tag (param i32 v128)))", "tag section: tag 0 carries a value of type v128"),
+        ("(module (type (func (param exnref))))", "type section, as a whole: exception references are not supported"),
+        ("(module (global exnref ref.null exn))", "global section, as a whole: exception references"),
+        ("(module (table 1 exnref))", "table section, as a whole: exception references"),
+        ("(module (func $kept (local exnref)))", "code section, function 0 `kept`: exception references"),
+        ("(module (func $null ref.null exn drop))", "code section, function 0 `null`: exception references"),
+        ("(module (func $later (try_table)))", "code section, function 0 `later`: exception references"),
+        (
+            "(module (func $again (param i32) unreachable throw_ref))",
+            "code section, function 0 `again`: exception references",
+        ),
         ("(module (func (export \"aorta:depth\")))", "export section: `aorta:depth` is a reserved name"),
         ("(module (table 1 9 funcref) (func $more ref.null func i32.const 1 table.grow drop))", "`more`: `table.grow`"),
         ("(module (memory 1) (data $d \"x\") (func $drop data.drop $d))", "`drop`: `data.drop`"),
@@ -74,6 +88,15 @@ fn refusals_name_section_and_item() {
         let message = refusal(text);
         assert!(message.contains(expected), "{text}: {message}");
     }
+}
+
+#[test]
+fn legacy_exceptions_are_let_in_and_noticed() {
+    let throws = |text: &str| admitted(text).expect("admitted").throws;
+    assert!(throws("(module (tag (param i32 i64 f32 f64)) (func))"));
+    assert!(throws("(module (func try catch_all end))"));
+    assert!(throws("(module (func block try delegate 0 end))"));
+    assert!(!throws("(module (func block end))"));
 }
 
 #[test]

@@ -66,6 +66,14 @@ pub enum AdmissionError {
         /// Field name.
         name: String,
     },
+    /// One name imported with two signatures.
+    #[error("import section: `{module}.{name}` is imported with two types")]
+    ImportTwice {
+        /// Module name.
+        module: String,
+        /// Field name.
+        name: String,
+    },
     /// An instruction whose effect cannot be undone when its step fails.
     #[error("code section, {item}: `{instruction}` cannot be rolled back")]
     Irreversible {
@@ -80,6 +88,22 @@ pub enum AdmissionError {
         /// Index of the global.
         global: u32,
         /// Its type.
+        ty: wasmparser::ValType,
+    },
+    /// Exceptions of the later form, as references.
+    #[error("{section} section, {item}: exception references are not supported, legacy exceptions are")]
+    ExceptionReference {
+        /// The section.
+        section: &'static str,
+        /// What in it.
+        item: Item,
+    },
+    /// A tag whose exceptions carry something other than numbers.
+    #[error("tag section: tag {tag} carries a value of type {ty}")]
+    TagPayload {
+        /// Index of the tag.
+        tag: u32,
+        /// The type.
         ty: wasmparser::ValType,
     },
     /// A table with 64-bit indexes.

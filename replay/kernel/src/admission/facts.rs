@@ -3,9 +3,9 @@
 //! Not here: how any of it is used.
 //! Invariant: describes the module as published, before any pass.
 
-use wasmparser::{ExternalKind, FuncType, FunctionBody, Operator, RefType, ValType};
+use wasmparser::{BlockType, ExternalKind, FuncType, FunctionBody, HeapType, Operator, RefType, ValType};
 
-use super::{AdmissionError, AdmissionLimits, Item};
+use super::{AdmissionError, AdmissionLimits, Item, refuse_exception_references};
 
 /// Facts about an admitted module, in its own index spaces.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Facts {
     pub functions: u32,
     /// Whether code may change a table after instantiation: if not, tables are no part of the state.
     pub mutates_tables: bool,
+    /// Whether it has tags or instructions of legacy exceptions.
+    pub throws: bool,
     /// Whether there is a start function.
     pub has_start: bool,
     /// Names of the custom sections.
@@ -109,18 +111,25 @@ pub(super) fn look_into(
     check("bytes", body.as_bytes().len() as u64, limits.function_bytes_max)?;
     let mut locals = 0;
     for group in body.get_locals_reader().map_err(invalid)? {
-        locals += u64::from(group.map_err(invalid)?.0);
+        let (count, ty) = group.map_err(invalid)?;
+        locals += u64::from(count);
+        refuse_exception_references(is_exception(ty), "code", Item::function(index, wasm))?;
     }
     check("locals", locals, limits.function_locals_max)?;
     let mut nesting = 0_u64;
     let mut ops = body.get_operators_reader().map_err(invalid)?;
     while !ops.eof() {
-        match ops.read().map_err(invalid)? {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+        let op = ops.read().map_err(invalid)?;
+        facts.throws |= matches!(op, Operator::Try { .. } | Operator::Throw { .. });
+        match op {
+            ref op if takes_exception_references(op) => {
+                refuse_exception_references(true, "code", Item::function(index, wasm))?;
+            }
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } | Operator::Try { .. } => {
                 nesting += 1;
                 check("nested blocks", nesting, limits.function_nesting_max)?;
             }
-            Operator::End => nesting = nesting.saturating_sub(1),
+            Operator::End | Operator::Delegate { .. } => nesting = nesting.saturating_sub(1),
             Operator::TableGrow { .. } => return Err(irreversible("table.grow")),
             Operator::ElemDrop { .. } => return Err(irreversible("elem.drop")),
             Operator::DataDrop { .. } => return Err(irreversible("data.drop")),
@@ -132,4 +141,23 @@ pub(super) fn look_into(
         }
     }
     Ok(())
+}
+
+/// Whether the type is one of references to exceptions.
+pub(super) fn is_exception(ty: ValType) -> bool {
+    use wasmparser::AbstractHeapType::{Exn, NoExn};
+    matches!(ty, ValType::Ref(ty) if matches!(ty.heap_type(), HeapType::Abstract { ty: Exn | NoExn, .. }))
+}
+
+fn takes_exception_references(op: &Operator<'_>) -> bool {
+    match op {
+        Operator::TryTable { .. } | Operator::ThrowRef => true,
+        Operator::RefNull { hty } => RefType::new(true, *hty).is_some_and(|ty| is_exception(ValType::Ref(ty))),
+        Operator::TypedSelect { ty } => is_exception(*ty),
+        Operator::Block { blockty: BlockType::Type(ty) }
+        | Operator::Loop { blockty: BlockType::Type(ty) }
+        | Operator::If { blockty: BlockType::Type(ty) }
+        | Operator::Try { blockty: BlockType::Type(ty) } => is_exception(*ty),
+        _ => false,
+    }
 }

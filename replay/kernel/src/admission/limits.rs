@@ -30,6 +30,8 @@ pub struct AdmissionLimits {
     pub memory_pages_max: u64,
     /// Globals.
     pub globals_max: u64,
+    /// Tags of exceptions.
+    pub tags_max: u64,
     /// Exports.
     pub exports_max: u64,
     /// Element segments.
@@ -54,6 +56,7 @@ impl Default for AdmissionLimits {
             table_entries_max: 100_000,
             memory_pages_max: crate::rewrite::MEMORY_PAGES_MAX,
             globals_max: 10_000,
+            tags_max: 1_000,
             exports_max: 10_000,
             element_segments_max: 10_000,
             data_segments_max: 100_000,

@@ -16,13 +16,17 @@ use limits::check;
 
 use wasmparser::{FuncType, Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
-/// The feature set. Everything else is refused: threads, relaxed SIMD, exceptions, tail calls, multi-memory, garbage
-/// collection, function references, custom page sizes, wide arithmetic, components.
+/// The feature set. Everything else is refused: threads, relaxed SIMD, tail calls, multi-memory, garbage collection, function
+/// references, custom page sizes, wide arithmetic, components; of exceptions the later form with references, by checks of its
+/// own, since the validator's switch for tags is one with that for it.
 ///
 /// # Determinism
 /// Of what is in, only the bits of NaN results and the outcome of growing are an engine's choice; `rewrite` takes it.
 pub const FEATURES: WasmFeatures =
-    WasmFeatures::WASM2.union(WasmFeatures::MEMORY64).union(WasmFeatures::EXTENDED_CONST);
+    WasmFeatures::WASM2.union(WasmFeatures::MEMORY64).union(WasmFeatures::EXTENDED_CONST).union(EXCEPTIONS);
+
+/// Tags and `throw`, and the instructions of the legacy proposal.
+const EXCEPTIONS: WasmFeatures = WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS);
 
 /// Validates a module as published and collects what the host needs to know of it.
 ///
@@ -70,11 +74,9 @@ impl Gate<'_> {
     fn payload(&mut self, wasm: &[u8], payload: Payload<'_>) -> Result<(), AdmissionError> {
         // What cannot be read was refused by the validator before it comes here.
         let section = self.section;
-        let read = move |source: wasmparser::BinaryReaderError| AdmissionError::Invalid {
-            section,
-            item: Item::Section,
-            offset: source.offset(),
-            source,
+        let read = move |source: wasmparser::BinaryReaderError| {
+            let offset = source.offset();
+            AdmissionError::Invalid { section, item: Item::Section, offset, source }
         };
         let limits = self.limits;
         let count = |what, count: u32, max: u64| check(section, what, u64::from(count), max);
@@ -82,7 +84,8 @@ impl Gate<'_> {
             Payload::TypeSection(section) => {
                 count("types", section.count(), limits.types_max)?;
                 for group in section {
-                    self.facts.types.extend(group.map_err(read)?.into_types().map(|ty| ty.unwrap_func().clone()));
+                    let types = group.map_err(read)?.into_types();
+                    types.map(|ty| ty.unwrap_func().clone()).try_for_each(|ty| self.function_type(ty))?;
                 }
             }
             Payload::ImportSection(section) => {
@@ -103,11 +106,12 @@ impl Gate<'_> {
             }
             Payload::MemorySection(section) => {
                 for memory in section {
-                    let memory = memory.map_err(read)?;
-                    check("memory", "initial pages", memory.initial, limits.memory_pages_max)?;
-                    let (is64, initial_pages, max_pages) = (memory.memory64, memory.initial, memory.maximum);
-                    self.facts.memory = Some(MemoryFact { is64, initial_pages, max_pages });
+                    self.memory(&memory.map_err(read)?)?;
                 }
+            }
+            Payload::TagSection(section) => {
+                count("tags", section.count(), limits.tags_max)?;
+                self.tags(section).map_err(read)??;
             }
             Payload::GlobalSection(section) => {
                 count("globals", section.count(), limits.globals_max)?;
@@ -140,6 +144,12 @@ impl Gate<'_> {
         Ok(())
     }
 
+    fn function_type(&mut self, ty: FuncType) -> Result<(), AdmissionError> {
+        let references = ty.params().iter().chain(ty.results()).any(|ty| facts::is_exception(*ty));
+        self.facts.types.push(ty);
+        refuse_exception_references(references, self.section, Item::Section)
+    }
+
     fn import(&mut self, import: &wasmparser::Import<'_>) -> Result<(), AdmissionError> {
         let (module, name) = (import.module.to_owned(), import.name.to_owned());
         let wasmparser::TypeRef::Func(ty) = import.ty else {
@@ -149,13 +159,37 @@ impl Gate<'_> {
         if !(self.known_import)(&module, &name, &ty) {
             return Err(AdmissionError::UnknownImport { module, name, ty });
         }
+        if self.facts.imports.iter().any(|other| (&other.module, &other.name) == (&module, &name) && other.ty != ty) {
+            return Err(AdmissionError::ImportTwice { module, name });
+        }
         self.facts.imported_functions += 1;
         self.facts.imports.push(ImportFact { module, name, ty });
         Ok(())
     }
 
+    fn memory(&mut self, memory: &wasmparser::MemoryType) -> Result<(), AdmissionError> {
+        check("memory", "initial pages", memory.initial, self.limits.memory_pages_max)?;
+        let (is64, initial_pages, max_pages) = (memory.memory64, memory.initial, memory.maximum);
+        self.facts.memory = Some(MemoryFact { is64, initial_pages, max_pages });
+        Ok(())
+    }
+
+    /// What is thrown is kept in globals, which are part of the state.
+    fn tags(&mut self, tags: wasmparser::TagSectionReader<'_>) -> wasmparser::Result<Result<(), AdmissionError>> {
+        self.facts.throws = true;
+        for (tag, ty) in (0_u32..).zip(tags) {
+            let mut payload = self.facts.types[ty?.func_type_idx as usize].params().iter();
+            if let Some(ty) = payload.find(|ty| matches!(ty, wasmparser::ValType::Ref(_) | wasmparser::ValType::V128)) {
+                return Ok(Err(AdmissionError::TagPayload { tag, ty: *ty }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
     fn table(&mut self, ty: &wasmparser::TableType) -> Result<(), AdmissionError> {
         let table = self.facts.tables.len() as u32;
+        let element = wasmparser::ValType::Ref(ty.element_type);
+        refuse_exception_references(facts::is_exception(element), "table", Item::Section)?;
         if ty.table64 {
             return Err(AdmissionError::Table64 { table });
         }
@@ -175,6 +209,7 @@ impl Gate<'_> {
 
     fn global(&mut self, ty: wasmparser::GlobalType) -> Result<(), AdmissionError> {
         let (global, mutable, ty) = (self.facts.globals.len() as u32, ty.mutable, ty.content_type);
+        refuse_exception_references(facts::is_exception(ty), "global", Item::Section)?;
         if mutable && matches!(ty, wasmparser::ValType::Ref(_) | wasmparser::ValType::V128) {
             return Err(AdmissionError::GlobalType { global, ty });
         }
@@ -193,6 +228,10 @@ impl Gate<'_> {
         }
         Ok(())
     }
+}
+
+fn refuse_exception_references(found: bool, section: &'static str, item: Item) -> Result<(), AdmissionError> {
+    if found { Err(AdmissionError::ExceptionReference { section, item }) } else { Ok(()) }
 }
 
 fn section_name(payload: &Payload<'_>) -> Option<&'static str> {

@@ -18,7 +18,7 @@ use crate::rewrite::EXPORT_START;
 
 /// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
 /// admission too, since a module whose artifact is found was admitted when that was made.
-const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 3";
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 5";
 
 /// What runs a module. No choice changes a result or a state, except that [`Engine::Original`] counts no gas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Engine {
     Wasmer,
     /// The interpreter, on the module instrumented and not lowered.
     Wasmi,
-    /// The interpreter, on the functions as published: no gas, NaN bits as this machine makes them, and a stack that
+    /// The interpreter, on the functions as published, legacy exceptions apart: no gas, NaN bits as this machine makes them, and a stack that
     /// is bounded elsewhere. To check the rewriting by, not to make receipts with.
     Original,
 }

@@ -8,7 +8,7 @@ use super::files::Fail;
 use super::format::{Export, Glue, ModuleFormat};
 use super::mem::Heap;
 use super::text::{string_to_utf8, utf8_to_string};
-use super::{abort_with, call_ptr, call_unit};
+use super::{abort_with, call_ptr, call_unit, wasi};
 use crate::guest::{Guest, Interrupt, Val};
 
 const COOKIE: [u32; 2] = [0x0213_5467, 0x89ba_cdfe];
@@ -22,6 +22,9 @@ const COOKIE_AT_ZERO: u32 = 0x6373_6d65;
 pub fn boot(guest: &mut dyn Guest) -> Result<(), Interrupt> {
     let format = guest.host().format;
     let glue = format.glue();
+    if format.is_standalone() {
+        return wasi::boot(guest);
+    }
     if glue != Glue::E1 {
         call_unit(guest, "emscripten_stack_init", &[])?;
         write_stack_cookie(guest)?;
@@ -43,7 +46,7 @@ pub fn boot(guest: &mut dyn Guest) -> Result<(), Interrupt> {
 }
 
 /// The tree at boot is fixed, so an error number here cannot be; it would be a fault of this crate.
-fn stop(result: Result<(), Fail>) -> Result<(), Interrupt> {
+pub(super) fn stop(result: Result<(), Fail>) -> Result<(), Interrupt> {
     result.map_err(|fail| match fail {
         Fail::Stop(interrupt) => interrupt,
         Fail::Errno(errno) => Interrupt::Abort(format!("errno {} at boot", errno.0)),
@@ -130,6 +133,9 @@ pub fn handle(guest: &mut dyn Guest, message_json: &str, environment_json: &str)
     let host = guest.host();
     let format = host.format;
     host.refill_gas();
+    if format.is_standalone() {
+        return wasi::handle(guest, message_json, environment_json);
+    }
     let stack = call_ptr(guest, format.export(Export::StackSave), &[])?;
     let message = stack_string(guest, format, message_json, stack_size(format, message_json))?;
     let environment = stack_string(guest, format, environment_json, stack_size(format, environment_json))?;

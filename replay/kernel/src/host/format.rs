@@ -1,4 +1,4 @@
-//! The seven Module-Format tags of the legacy network and what sets their JavaScript glue apart.
+//! The seven Module-Format tags of the legacy network and what sets their JavaScript glue apart; and two of our own, without.
 //!
 //! Not here: any call. Invariant: a format decides every difference in host behaviour; nothing else does.
 
@@ -24,9 +24,14 @@ pub enum ModuleFormat {
     Wasm64,
     /// `wasm64-unknown-emscripten-draft_2024_10_16-metering`: the glue of `Wasm64`, gas counted.
     Wasm64Metering,
+    /// `wasm32-unknown-wasip1`, which the legacy network does not know: a standalone module over WASI preview 1.
+    Wasip1,
+    /// `wasm64-unknown-wasip1`: the same with pointers of 64 bits, as emscripten builds them with `-sSTANDALONE_WASM` for
+    /// HyperBEAM, with those of its system calls that WASI has no name for.
+    Wasip1Wide,
 }
 
-/// The tag names no format of the legacy network.
+/// The tag names no format that is run here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unsupported Module-Format {tag:?}")]
 pub struct UnknownFormat {
@@ -42,11 +47,13 @@ pub(crate) enum Glue {
     E3,
     E4,
     W64,
+    /// None: the calls of WASI preview 1.
+    Wasi,
 }
 
 impl ModuleFormat {
-    /// Every format, in the order of the reference's list.
-    pub const ALL: [Self; 7] = [
+    /// Every format, in the order of the reference's list, ours behind.
+    pub const ALL: [Self; 9] = [
         Self::Emscripten1,
         Self::Emscripten2,
         Self::Emscripten3,
@@ -54,6 +61,8 @@ impl ModuleFormat {
         Self::Emscripten4Metering,
         Self::Wasm64,
         Self::Wasm64Metering,
+        Self::Wasip1,
+        Self::Wasip1Wide,
     ];
 
     /// The exact tag value.
@@ -66,12 +75,19 @@ impl ModuleFormat {
             Self::Emscripten4Metering => "wasm32-unknown-emscripten-metering",
             Self::Wasm64 => "wasm64-unknown-emscripten-draft_2024_02_15",
             Self::Wasm64Metering => "wasm64-unknown-emscripten-draft_2024_10_16-metering",
+            Self::Wasip1 => "wasm32-unknown-wasip1",
+            Self::Wasip1Wide => "wasm64-unknown-wasip1",
         }
     }
 
     /// Whether pointers are 64 bits wide at the host boundary.
     pub const fn is_wide(self) -> bool {
-        matches!(self, Self::Wasm64 | Self::Wasm64Metering)
+        matches!(self, Self::Wasm64 | Self::Wasm64Metering | Self::Wasip1Wide)
+    }
+
+    /// Whether there is no glue: the module takes its messages from its own `malloc`.
+    pub const fn is_standalone(self) -> bool {
+        matches!(self, Self::Wasip1 | Self::Wasip1Wide)
     }
 
     /// Whether the loader counts gas for this format by rewriting the module.
@@ -86,7 +102,7 @@ impl ModuleFormat {
     pub const fn heap_bytes_max(self) -> u64 {
         match self.glue() {
             Glue::E1 | Glue::E2 => 524_288_000,
-            Glue::E3 | Glue::E4 => 4_294_901_760,
+            Glue::E3 | Glue::E4 | Glue::Wasi => 4_294_901_760,
             Glue::W64 => 17_179_869_184,
         }
     }
@@ -97,7 +113,9 @@ impl ModuleFormat {
             Self::Emscripten2 => Glue::E2,
             Self::Emscripten3 => Glue::E3,
             Self::Emscripten4 | Self::Emscripten4Metering => Glue::E4,
-            Self::Wasm64 | Self::Wasm64Metering => Glue::W64,
+            // The calls that emscripten's standalone library makes are those of its glue.
+            Self::Wasm64 | Self::Wasm64Metering | Self::Wasip1Wide => Glue::W64,
+            Self::Wasip1 => Glue::Wasi,
         }
     }
 

@@ -23,6 +23,7 @@ mod strftime;
 mod syscalls;
 mod text;
 mod time;
+mod wasi;
 
 pub use driver::{boot, handle};
 pub use files::{FILES_BYTES_MAX, NODES_MAX};

@@ -5,7 +5,7 @@
 
 use super::format::{Glue, ModuleFormat};
 use super::invoke::{Invoke, throw_longjmp};
-use super::{Outcome, asyncify, fd, heap, process, stat, strftime, syscalls, time};
+use super::{Outcome, asyncify, fd, heap, process, stat, strftime, syscalls, time, wasi};
 use crate::guest::{Guest, Interrupt, Val};
 
 /// The type of a value at the host boundary.
@@ -46,14 +46,11 @@ impl HostFn {
             Self::Call(call) => call(guest, args),
             Self::Invoke(invoke) => invoke.run(guest, args),
             Self::Memcpy => heap::memcpy(guest, args),
-            Self::UseGas => {
-                let amount = match args.first() {
-                    Some(Val::I32(amount)) => f64::from(*amount),
-                    Some(Val::I64(amount)) => *amount as f64,
-                    _ => 0.0,
-                };
-                guest.host().use_gas(amount).map(|()| None)
+            Self::UseGas => match args.first() {
+                Some(Val::I64(amount)) => guest.host().use_wide_gas(*amount),
+                amount => guest.host().use_gas(amount.map_or(0.0, |amount| f64::from(amount.as_u64() as i32))),
             }
+            .map(|()| None),
         }
     }
 }
@@ -71,6 +68,7 @@ pub fn resolve(
         return fits.then_some(HostFn::UseGas);
     }
     let name = match format.glue() {
+        Glue::Wasi => return (module == wasi::MODULE).then(|| wasi::resolve(name, params, results))?,
         Glue::E1 => (module == "a").then(|| minified(name)).flatten()?,
         _ => matches!(module, "env" | "wasi_snapshot_preview1").then_some(name)?,
     };
@@ -82,14 +80,14 @@ pub fn resolve(
         return (params.is_empty() && !matches!(results, [ValType::I64 | ValType::F32] | [_, _, ..]))
             .then(|| HostFn::Call(if results == [ValType::I32] { process::gas_used_int } else { process::gas_used }));
     }
-    let (_, signature, host) = table(format.glue()).find(|(served, ..)| *served == name)?;
+    let (_, signature, host) = table(format).find(|(served, ..)| *served == name)?;
     fits(signature, params, results, format.is_wide()).then(|| host.clone())
 }
 
 /// Every import name a format's glue serves, `invoke_*` and `metering.usegas` apart.
 #[cfg(test)]
 pub(crate) fn names(format: ModuleFormat) -> Vec<&'static str> {
-    table(format.glue()).map(|(name, ..)| *name).collect()
+    table(format).map(|(name, ..)| *name).chain(wasi::names().filter(|_| format == ModuleFormat::Wasip1)).collect()
 }
 
 /// Signatures are written with one letter a value: `i` integer, `p` pointer or size, `o` 64-bit offset (two integers
@@ -112,21 +110,27 @@ fn fits(signature: &str, params: &[ValType], results: &[ValType], wide: bool) ->
     types(inputs, false) == params && types(outputs, true) == results
 }
 
-type Row = (&'static str, &'static str, HostFn);
+pub(super) type Row = (&'static str, &'static str, HostFn);
 
-fn table(glue: Glue) -> impl Iterator<Item = &'static Row> {
-    let (own, shared): (&[Row], &[Row]) = match glue {
+fn table(format: ModuleFormat) -> impl Iterator<Item = &'static Row> {
+    let (own, shared): (&[Row], &[Row]) = match format.glue() {
         Glue::E1 => (ONE, &[]),
         Glue::E2 => (TWO, COMMON),
         Glue::E3 => (THREE, COMMON),
         Glue::E4 => (&[], COMMON),
+        Glue::W64 if format.is_standalone() => (STANDALONE, COMMON),
         Glue::W64 => (WIDE, COMMON),
+        // Served by `wasi`, whose signatures tell 64 bits from two times 32.
+        Glue::Wasi => (&[], &[]),
     };
-    let asyncify: &[Row] = if glue >= Glue::E4 { ASYNCIFY } else { &[] };
+    let asyncify: &[Row] = match format.glue() {
+        Glue::E4 | Glue::W64 if !format.is_standalone() => ASYNCIFY,
+        _ => &[],
+    };
     own.iter().chain(asyncify).chain(shared)
 }
 
-const fn call(name: &'static str, signature: &'static str, host: Call) -> Row {
+pub(super) const fn call(name: &'static str, signature: &'static str, host: Call) -> Row {
     (name, signature, HostFn::Call(host))
 }
 
@@ -189,6 +193,18 @@ static ASYNCIFY: &[Row] = &[
 ];
 
 static WIDE: &[Row] = &[call("emscripten_err", "p", process::nothing)];
+
+/// What emscripten's standalone library for wasm64 imports beside the common ones.
+static STANDALONE: &[Row] = &[
+    call("_emscripten_system", "p>i", process::system),
+    call("args_get", "pp>i", process::environ_get),
+    call("args_sizes_get", "pp>i", process::environ_sizes_get),
+    call("clock_res_get", "ip>i", wasi::clock_resolution),
+    call("clock_time_get", "iop>i", wasi::clock_time),
+    call("proc_exit", "i", process::exit),
+    call("random_get", "pp>i", wasi::random),
+    call("sched_yield", ">i", process::success),
+];
 
 static THREE: &[Row] = &[
     call("_emscripten_system", "p>i", process::system),

@@ -81,7 +81,8 @@ fn store_stat(heap: &mut Heap<'_>, at: i64, stat: Stat, glue: Glue) -> Result<i3
             ],
             &[(40, stat.size as i64), (80, i64::from(stat.inode))],
         ),
-        Glue::E3 | Glue::E4 => (
+        // WASI has a layout of its own.
+        Glue::E3 | Glue::E4 | Glue::Wasi => (
             &[(4, stat.mode), (8, 1), (12, 0), (16, 0), (20, stat.device_number), (32, 4096), (36, stat.blocks)],
             &[(24, stat.size as i64), (88, i64::from(stat.inode))],
         ),
@@ -104,7 +105,7 @@ fn store_stat(heap: &mut Heap<'_>, at: i64, stat: Stat, glue: Glue) -> Result<i3
                 heap.set_i32(at.saturating_add(56 + 8 * i), (time / 1000) as i32);
                 heap.set_i32(at.saturating_add(60 + 8 * i), 0);
             }
-            Glue::E3 | Glue::E4 => {
+            Glue::E3 | Glue::E4 | Glue::Wasi => {
                 heap.set_i64(at.saturating_add(40 + 16 * i), seconds);
                 heap.set_i32(at.saturating_add(48 + 16 * i), nanos as i32);
             }

@@ -16,6 +16,12 @@ use crate::guest::Interrupt;
 /// Milliseconds since 1970.
 pub const CLOCK_START_MS: u64 = 10_000;
 
+/// Where waiting ends: the last time that nanoseconds in 63 bits can tell.
+const NOW_MS_MAX: u64 = i64::MAX as u64 / 1_000_000;
+
+/// Context of the key derivation that random bytes come from.
+const RANDOM_CONTEXT: &str = "aorta 2026-11-25 wasi random v1";
+
 /// Gas limit of the loader when none is given.
 pub const GAS_LIMIT_DEFAULT: u64 = 9_000_000_000_000_000;
 
@@ -37,6 +43,16 @@ impl Clock {
     /// A clock that stands at the start.
     pub(crate) fn frozen() -> Self {
         Self { now_ms: CLOCK_START_MS, frozen: true }
+    }
+
+    /// The next reading, without taking it.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Waits.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now_ms = self.now_ms.saturating_add(ms).min(NOW_MS_MAX);
     }
 
     /// The time, and on to the next.
@@ -63,6 +79,9 @@ pub struct HostState {
     gas_limit_bits: u64,
     /// A double, as in the loader.
     gas_used_bits: u64,
+    /// What random bytes are drawn from: all messages and draws so far. Of the state in standalone formats alone.
+    #[serde(skip)]
+    entropy: [u8; 32],
 }
 
 /// The bytes are no encoded host state.
@@ -97,6 +116,7 @@ impl HostState {
             memory_bytes_max,
             gas_limit_bits: (gas_limit as f64).to_bits(),
             gas_used_bits: 0,
+            entropy: [0; 32],
         }
     }
 
@@ -130,6 +150,31 @@ impl HostState {
         if used > self.gas_limit() { Err(Interrupt::OutOfGas) } else { Ok(()) }
     }
 
+    /// The same with an integer of 64 bits, which the glue of wasm64 alone makes a number.
+    ///
+    /// # Errors
+    /// As `use_gas`; in all other formats what JavaScript throws when it adds a `BigInt` to a number.
+    pub fn use_wide_gas(&mut self, amount: i64) -> Result<(), Interrupt> {
+        if self.format.glue() != Glue::W64 {
+            return Err(Interrupt::Abort("Cannot mix BigInt and other types, use explicit conversions".to_owned()));
+        }
+        self.use_gas(amount as f64)
+    }
+
+    /// Stirs a message into what random bytes come from.
+    pub(crate) fn stir(&mut self, message_json: &str) {
+        let mut hasher = blake3::Hasher::new_derive_key(RANDOM_CONTEXT);
+        hasher.update(&self.entropy).update(message_json.as_bytes());
+        self.entropy = *hasher.finalize().as_bytes();
+    }
+
+    /// Random bytes, different at each call.
+    pub(crate) fn draw(&mut self) -> blake3::OutputReader {
+        let mut bytes = blake3::Hasher::new_keyed(&self.entropy).finalize_xof();
+        bytes.fill(&mut self.entropy);
+        bytes
+    }
+
     /// Whether nothing is under way that only lives within a message.
     pub fn is_at_rest(&self) -> bool {
         self.asyncify.is_idle()
@@ -142,7 +187,8 @@ impl HostState {
     pub fn encode(&self) -> Vec<u8> {
         assert!(self.is_at_rest(), "a host state is encoded between messages");
         let body = postcard::to_stdvec(self).expect("a state in memory has an encoding");
-        [&[LAYOUT], body.as_slice()].concat()
+        let entropy: &[u8] = if self.format.is_standalone() { &self.entropy } else { &[] };
+        [&[LAYOUT], body.as_slice(), entropy].concat()
     }
 
     /// Reads what `encode` wrote.
@@ -153,7 +199,11 @@ impl HostState {
         let Some((&LAYOUT, body)) = bytes.split_first() else {
             return Err(StateError::Layout(bytes.first().copied()));
         };
-        let state: Self = postcard::from_bytes(body).map_err(|_| StateError::Malformed(bytes.len()))?;
+        let (mut state, rest) =
+            postcard::take_from_bytes::<Self>(body).map_err(|_| StateError::Malformed(bytes.len()))?;
+        if let Ok(entropy) = rest.try_into() {
+            state.entropy = entropy;
+        }
         if state.is_at_rest() && state.encode() == bytes {
             Ok(state)
         } else {

@@ -48,6 +48,9 @@ pub enum MeterType {
 pub fn meter_reference(wasm: &[u8], ty: MeterType) -> Result<Vec<u8>, RewriteError> {
     let mut pass = Metering { import: function_imports(wasm)?, offset: 0 };
     let mut module = Module::read(wasm, &mut pass)?;
+    if !module.shape.tags.is_empty() {
+        return Err(RewriteError::Unsupported { what: "tag section in a metered module", offset: 0 });
+    }
     if module.shape.metering_import.is_some() {
         return Err(RewriteError::AlreadyMetered);
     }

@@ -1,10 +1,10 @@
 //! Bytecode passes: what a guest module becomes before an engine sees it.
 //!
-//! The order is fixed: [`meter_reference`] (metering formats only, on the module as published), [`instrument`]
-//! (canonical NaN, stack bound, hidden exports) and last [`lower`] (memory64 to memory32). The output of
-//! [`instrument`] is what two engines must agree on; [`lower`] is for engines without memory64 and changes no result,
-//! [`host_memory`] for one that takes its memory from the host. [`expose`] stands in for [`instrument`] where a module is
-//! to run as published.
+//! The order is fixed: [`meter_reference`] (metering formats only, on the module as published), [`translate_exceptions`]
+//! (modules with legacy exceptions only), [`instrument`] (canonical NaN, stack bound, hidden exports) and last [`lower`]
+//! (memory64 to memory32). The output of [`instrument`] is what two engines must agree on; [`lower`] is for engines without
+//! memory64 and changes no result, [`host_memory`] for one that takes its memory from the host. [`expose`] stands in for
+//! [`instrument`] where a module is to run as published.
 //!
 //! Not here: which modules are let in (`admission`), any engine, any host call.
 //! Invariant: each pass is a pure function of its arguments; the guest's own index spaces are only appended to,
@@ -12,6 +12,7 @@
 
 mod access;
 mod depth;
+mod exceptions;
 mod facts;
 mod hosted;
 mod instrument;
@@ -23,6 +24,7 @@ mod nan;
 mod walk;
 
 pub use depth::{FRAME_COST, LEAF_COST_MAX};
+pub use exceptions::translate_exceptions;
 pub use hosted::{HOSTED_MODULE, expose, host_memory};
 pub use instrument::{Plan, instrument};
 pub use lower::lower;

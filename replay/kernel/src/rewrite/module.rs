@@ -20,6 +20,8 @@ pub(super) struct Shape {
     pub(super) globals: Vec<GlobalType>,
     pub(super) memories: Vec<MemoryType>,
     pub(super) tables: u32,
+    /// Type index of each tag.
+    pub(super) tags: Vec<u32>,
     /// Function index of the import of the metering function.
     pub(super) metering_import: Option<u32>,
 }
@@ -61,7 +63,7 @@ pub(super) struct Module<'a> {
     pub(super) shape: Shape,
     pub(super) types: enc::TypeSection,
     pub(super) imports: enc::ImportSection,
-    functions: enc::FunctionSection,
+    pub(super) functions: enc::FunctionSection,
     tables: enc::TableSection,
     memories: enc::MemorySection,
     pub(super) globals: enc::GlobalSection,
@@ -127,6 +129,12 @@ impl<'a> Module<'a> {
                     self.shape.memories.push(memory?);
                 }
                 pass.parse_memory_section(&mut self.memories, section)?;
+            }
+            // Of no pass but the one that takes exceptions out.
+            Payload::TagSection(section) => {
+                for tag in section {
+                    self.shape.tags.push(tag?.func_type_idx);
+                }
             }
             Payload::GlobalSection(section) => {
                 for global in section.clone() {

@@ -229,7 +229,23 @@ fn resolve(module: &str, name: &str, ty: &FunctionType, format: ModuleFormat) ->
     host::resolve(module, name, &types(ty.params())?, &types(ty.results())?, format)
 }
 
+/// Metered guests call `metering.usegas` at every branch: no list of arguments is made for it.
+fn gas_function(store: &mut Store, env: &FunctionEnv<Env>, ty: &FunctionType) -> Function {
+    if ty.params() == [Type::I64] {
+        Function::new_typed_with_env(store, env, |mut env: FunctionEnvMut<'_, Env>, amount: i64| {
+            env.data_mut().host.use_wide_gas(amount).map_err(Unwind)
+        })
+    } else {
+        Function::new_typed_with_env(store, env, |mut env: FunctionEnvMut<'_, Env>, amount: i32| {
+            env.data_mut().host.use_gas(f64::from(amount)).map_err(Unwind)
+        })
+    }
+}
+
 fn host_function(store: &mut Store, env: &FunctionEnv<Env>, ty: &FunctionType, call: HostFn) -> Function {
+    if matches!(call, HostFn::UseGas) {
+        return gas_function(store, env, ty);
+    }
     Function::new_with_env(store, env, ty, move |mut env: FunctionEnvMut<'_, Env>, args: &[Value]| {
         let handle = env.as_ref();
         let linear = env.data().parts.as_ref().expect("guests run after instantiation").linear.clone();

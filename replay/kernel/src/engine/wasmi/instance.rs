@@ -279,6 +279,8 @@ fn identity(function: Func) -> String {
 /// Binds the imports of a module, but for its memory.
 fn link(compiled: &Compiled, format: ModuleFormat) -> Result<Linker<Data>, StartError> {
     let mut linker = Linker::<Data>::new(&compiled.engine);
+    // A name may be imported twice, of one type.
+    linker.allow_shadowing(true);
     linker.allow_shadowing(true);
     for import in compiled.module.imports() {
         let unknown = || StartError::Import { module: import.module().into(), name: import.name().into() };

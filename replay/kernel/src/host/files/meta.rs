@@ -4,7 +4,7 @@
 
 use super::path;
 use super::stream::O_ACCMODE;
-use super::tree::{Body, Found, Last, NO_TIME, Node, S_IFCHR, S_IFDIR, S_IFMT};
+use super::tree::{Body, Found, Last, NO_TIME, Node, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT};
 use super::{Clock, Errno, Fail, Files};
 
 const DATE_MS_MAX: i128 = 8_640_000_000_000_000;
@@ -20,6 +20,42 @@ pub(crate) struct Stat {
     pub(crate) blocks: u32,
     /// Milliseconds; `None` is an invalid `Date`.
     pub(crate) time: Option<i64>,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Device,
+    Directory,
+    File,
+    Link,
+}
+
+impl Kind {
+    fn of(mode: u32) -> Self {
+        match mode & S_IFMT {
+            S_IFCHR => Self::Device,
+            S_IFDIR => Self::Directory,
+            S_IFLNK => Self::Link,
+            _ => Self::File,
+        }
+    }
+}
+
+impl Stat {
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::of(self.mode)
+    }
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Where to go on behind it.
+    pub(crate) cookie: u64,
+    pub(crate) inode: u32,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
 }
 
 impl Files {
@@ -74,7 +110,15 @@ impl Files {
 
     /// `FS.stat`, or `FS.lstat`.
     pub(crate) fn stat(&self, text: &str, follow: bool) -> Result<Stat, Errno> {
-        let inode = self.inode(text, follow)?;
+        self.stat_of(self.inode(text, follow)?)
+    }
+
+    /// Of an open descriptor, also if its file has no name any more.
+    pub(crate) fn stat_open(&self, fd: i32) -> Result<Stat, Errno> {
+        self.stat_of(self.stream(fd)?.node)
+    }
+
+    fn stat_of(&self, inode: u32) -> Result<Stat, Errno> {
         let node = self.node(inode)?;
         let (size, device_number) = match &node.body {
             Body::File(data) => (data.len() as u64, 0),
@@ -91,6 +135,53 @@ impl Files {
     /// `fstat`: the loader looks the stream's *path* up again, so an unlinked file has no status.
     pub(crate) fn stat_stream(&self, fd: i32) -> Result<Stat, Errno> {
         self.stat(&self.stream(fd)?.path, true)
+    }
+
+    /// The path that a descriptor was opened by.
+    pub(crate) fn path_of_stream(&self, fd: i32) -> Result<&str, Errno> {
+        Ok(&self.stream(fd)?.path)
+    }
+
+    /// The entries of an open directory behind a cookie, 0 being the beginning: itself, its parent, then all others in the order in
+    /// which their nodes were made.
+    pub(crate) fn entries(&self, fd: i32, cookie: u64) -> Result<Vec<Entry>, Errno> {
+        const SELF: u64 = 1;
+        const PARENT: u64 = 2;
+        let directory = self.stream(fd)?.node;
+        let parent = self.node(directory)?.parent;
+        let names = match &self.node(directory)?.body {
+            Body::Directory(names) => Some(names),
+            Body::Streams => None,
+            _ => return Err(Errno::ENOTDIR),
+        };
+        let own = [(SELF, directory, "."), (PARENT, parent, "..")];
+        let named = names.into_iter().flatten().filter_map(|name| {
+            let inode = *self.names.get(&(directory, name.clone()))?.last()?;
+            Some((PARENT + u64::from(inode), inode, name.as_str()))
+        });
+        let mut entries = Vec::new();
+        for (at, inode, name) in own.into_iter().chain(named).filter(|(at, ..)| *at > cookie) {
+            entries.push(Entry { cookie: at, inode, name: name.to_owned(), kind: Kind::of(self.node(inode)?.mode) });
+        }
+        entries.sort_unstable_by_key(|entry| entry.cookie);
+        Ok(entries)
+    }
+
+    /// What a symbolic link holds.
+    pub(crate) fn link_target(&self, text: &str) -> Result<&str, Errno> {
+        match &self.node(self.inode(text, false)?)?.body {
+            Body::Link(target) => Ok(target),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Sets a node's time.
+    ///
+    /// # Units
+    /// Milliseconds.
+    pub(crate) fn set_node_time(&mut self, inode: u32, time_ms: i64) -> Result<(), Errno> {
+        self.node_mut(inode)?.time = time_ms;
+        Ok(())
     }
 
     /// `faccessat`.

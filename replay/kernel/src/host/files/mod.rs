@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use meta::Stat;
+pub(crate) use meta::{Kind, Stat};
 pub(crate) use stream::Device;
 
 use super::state::{CLOCK_START_MS, Clock};
@@ -37,16 +37,20 @@ impl Errno {
     pub(crate) const EBADF: Self = Self(8);
     pub(crate) const EBUSY: Self = Self(10);
     pub(crate) const EEXIST: Self = Self(20);
+    pub(crate) const EFAULT: Self = Self(21);
+    pub(crate) const EILSEQ: Self = Self(25);
     pub(crate) const EINVAL: Self = Self(28);
     pub(crate) const EIO: Self = Self(29);
     pub(crate) const EISDIR: Self = Self(31);
     pub(crate) const ELOOP: Self = Self(32);
     pub(crate) const EMFILE: Self = Self(33);
+    pub(crate) const ENAMETOOLONG: Self = Self(37);
     pub(crate) const ENODEV: Self = Self(43);
     pub(crate) const ENOENT: Self = Self(44);
     pub(crate) const ENOMEM: Self = Self(48);
     pub(crate) const ENOTDIR: Self = Self(54);
     pub(crate) const ENOTEMPTY: Self = Self(55);
+    pub(crate) const ENOTSUP: Self = Self(58);
     pub(crate) const ENOTTY: Self = Self(59);
     pub(crate) const ENXIO: Self = Self(60);
     pub(crate) const EOVERFLOW: Self = Self(61);
@@ -54,6 +58,7 @@ impl Errno {
     pub(crate) const ERANGE: Self = Self(68);
     pub(crate) const ESPIPE: Self = Self(70);
     pub(crate) const EXDEV: Self = Self(75);
+    pub(crate) const ENOTCAPABLE: Self = Self(76);
 }
 
 /// Why a file operation did not succeed.

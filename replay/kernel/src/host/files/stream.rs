@@ -75,6 +75,19 @@ impl Files {
         Ok(())
     }
 
+    /// Whether writes go to the end.
+    pub(crate) fn appends(&self, fd: i32) -> Result<bool, Errno> {
+        Ok(self.flags(fd)? & O_APPEND != 0)
+    }
+
+    /// Says whether writes go to the end.
+    pub(crate) fn set_append(&mut self, fd: i32, append: bool) -> Result<(), Errno> {
+        let cursor = self.stream(fd)?.cursor;
+        let flag = |flags: u32| if append { flags | O_APPEND } else { flags & !O_APPEND };
+        self.cursors.entry(cursor).and_modify(|cursor| cursor.flags = flag(cursor.flags));
+        Ok(())
+    }
+
     /// The lowest free descriptor from `from` on.
     fn free_from(&self, from: i32) -> i32 {
         (from..=i32::MAX).find(|fd| !self.streams.contains_key(fd)).unwrap_or(i32::MAX)

@@ -199,6 +199,16 @@ impl Files {
 
     /// `FS.mknod` for files and directories.
     pub(super) fn make(&mut self, text: &str, mode: u32, clock: &mut Clock) -> Result<u32, Fail> {
+        let body = if mode & S_IFMT == S_IFDIR { Body::Directory(BTreeSet::new()) } else { Body::File(Vec::new()) };
+        self.make_node(text, mode, body, clock)
+    }
+
+    /// A symbolic link.
+    pub(crate) fn make_link(&mut self, text: &str, target: String, clock: &mut Clock) -> Result<(), Fail> {
+        self.make_node(text, S_IFLNK | 0o777, Body::Link(target), clock).map(|_| ())
+    }
+
+    fn make_node(&mut self, text: &str, mode: u32, body: Body, clock: &mut Clock) -> Result<u32, Fail> {
         let parent = self.lookup(text, Last::Parent)?.1;
         let name = path::basename(text);
         if name.is_empty() || name == "." || name == ".." {
@@ -213,7 +223,6 @@ impl Files {
         if self.nodes.len() >= NODES_MAX {
             return Err(Interrupt::Abort("out of file nodes".to_owned()).into());
         }
-        let body = if mode & S_IFMT == S_IFDIR { Body::Directory(BTreeSet::new()) } else { Body::File(Vec::new()) };
         Ok(self.create(parent, &name, mode, body, clock))
     }
 
