@@ -11,6 +11,7 @@
 pub mod admission;
 mod engine;
 mod error;
+mod fork;
 pub mod guest;
 pub mod host;
 pub mod json;
@@ -25,6 +26,7 @@ pub mod rewrite;
 
 pub use engine::{ArtifactCache, Engine};
 pub use error::{EngineError, LoadError, MachineError, StartError};
+pub use fork::Fork;
 pub use host::{ModuleFormat, UnknownFormat};
 pub use machine::{Machine, ProcessLimits, Registers, Step, Tracker};
 pub use memory::GROUP_BYTES;

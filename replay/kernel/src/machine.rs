@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::{Instance, Tables};
 use crate::error::{MachineError, StartError};
+use crate::fork::{Fork, Idle};
 use crate::guest::{Interrupt, Val};
 use crate::host::{self, HostState};
 use crate::memory::{DirtyTracker, GROUP_BYTES, Image, MemcmpTracker, MemoryError, best_tracker};
@@ -92,6 +93,7 @@ pub struct Machine {
     image_every: usize,
     /// Groups that changed since the last `commit`.
     touched: BTreeSet<u32>,
+    forks: Idle,
 }
 
 impl Machine {
@@ -130,6 +132,7 @@ impl Machine {
             pending: Vec::new(),
             image_every: IMAGE_EVERY,
             touched: BTreeSet::new(),
+            forks: Idle::default(),
         };
         machine.take_image()?;
         Ok(machine)
@@ -205,12 +208,40 @@ impl Machine {
                 changed(index);
             }
         }
-        Ok(Registers {
+        Ok(Registers { host: self.host.encode(), ..self.plain_registers() })
+    }
+
+    /// The process as it is now, for one step that changes nothing here. Several may run at once, on any thread.
+    ///
+    /// `module` and `limits` are those of `start`. Costs an image if there were steps since the last; memory is not
+    /// copied but for the first fork of a process, and where a commit finds one still running.
+    ///
+    /// # Errors
+    /// The host's trouble.
+    pub fn fork(&mut self, module: &Module, limits: &ProcessLimits) -> Result<Fork, StartError> {
+        if !self.pending.is_empty() {
+            self.take_image()?;
+        }
+        let (lease, registers) = (self.image.lease()?, self.plain_registers());
+        Fork::new(module, self.env_json.clone(), limits, lease, &registers, self.host.clone(), &self.forks)
+    }
+
+    /// All registers at the image but for the host's.
+    fn plain_registers(&self) -> Registers {
+        Registers {
             globals: self.globals.clone(),
             tables: self.instance.table_functions(&self.tables),
-            host: self.host.encode(),
-            memory_bytes,
-        })
+            host: Vec::new(),
+            memory_bytes: self.image.len(),
+        }
+    }
+
+    /// About how much memory this process takes: what its guest wrote, once in use and once in the image.
+    ///
+    /// # Units
+    /// Bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        2 * self.image.held_bytes()
     }
 
     /// The groups of memory that are not all zero, as they were at the last commit, in ascending order.
@@ -233,21 +264,7 @@ impl Machine {
     }
 
     fn evaluate(&mut self, message_json: &str) -> Step {
-        let env_json = &self.env_json;
-        let answer = self.instance.with(|guest| host::handle(guest, message_json, env_json));
-        let gas_used = self.instance.host().gas_used() as u64;
-        let (evaluated, interrupt) = match answer {
-            Ok(answer) => (result::merge(Ok(&answer), gas_used), None),
-            Err(interrupt) => {
-                let failure = match &interrupt {
-                    Interrupt::Exit(status) => GuestFailure::Exit(*status),
-                    Interrupt::LongJmp => GuestFailure::LongJmp,
-                    _ => GuestFailure::Error,
-                };
-                (result::merge(Err(failure), gas_used), Some(interrupt))
-            }
-        };
-        Step { evaluated, interrupt, gas_used }
+        evaluate(&mut *self.instance, &self.env_json, message_json)
     }
 
     fn take_image(&mut self) -> Result<(), MemoryError> {
@@ -278,4 +295,22 @@ impl Machine {
         self.image_every = 1;
         Ok(())
     }
+}
+
+/// Gives one message to an instance, whatever becomes of its memory afterwards.
+pub(crate) fn evaluate(instance: &mut (dyn Instance + 'static), env_json: &str, message_json: &str) -> Step {
+    let answer = instance.with(|guest| host::handle(guest, message_json, env_json));
+    let gas_used = instance.host().gas_used() as u64;
+    let (evaluated, interrupt) = match answer {
+        Ok(answer) => (result::merge(Ok(&answer), gas_used), None),
+        Err(interrupt) => {
+            let failure = match &interrupt {
+                Interrupt::Exit(status) => GuestFailure::Exit(*status),
+                Interrupt::LongJmp => GuestFailure::LongJmp,
+                _ => GuestFailure::Error,
+            };
+            (result::merge(Err(failure), gas_used), Some(interrupt))
+        }
+    };
+    Step { evaluated, interrupt, gas_used }
 }

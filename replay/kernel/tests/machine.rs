@@ -188,3 +188,47 @@ fn state_that_cannot_be_rolled_back_is_refused_by_name() {
         assert!(error.to_string().contains(message), "{error}");
     }
 }
+
+#[test]
+fn forks_answer_at_once_and_from_other_threads_and_leave_no_trace() {
+    modules(TABLE).iter().for_each(forks_leave_no_trace);
+}
+
+fn forks_leave_no_trace(module: &Module) {
+    let (mut plain, mut forked) = (start(module), start(module));
+    let mut next = b'A';
+    for round in 0..24 {
+        let message = if round % 9 == 5 { "!" } else { "x" };
+        let forks: Vec<_> = (0..3).map(|_| forked.fork(module, &LIMITS).unwrap()).collect();
+        assert_eq!(output(&forked.step(message).unwrap()), output(&plain.step(message).unwrap()), "round {round}");
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let run = |fork: ao_kernel::Fork| scope.spawn(move || output(&fork.step("x").unwrap()));
+            let running: Vec<_> = forks.into_iter().map(run).collect();
+            running.into_iter().map(|fork| fork.join().unwrap()).collect()
+        });
+        // Seen from the state before `message`, whatever that message did meanwhile.
+        assert_eq!(answers, vec![char::from(next).to_string(); 3], "round {round}");
+        next += u8::from(message == "x");
+        let trap = forked.fork(module, &LIMITS).unwrap().step("!").unwrap();
+        assert_eq!(trap.interrupt, Some(Interrupt::Trap(TrapKind::Unreachable)));
+        if round % 7 == 0 {
+            assert_eq!(state(&mut forked), state(&mut plain), "round {round}");
+        }
+    }
+    assert_eq!(state(&mut forked), state(&mut plain));
+}
+
+#[test]
+fn a_commit_beside_a_fork_that_was_not_used_yet_changes_neither() {
+    let [module, ..] = modules(TABLE);
+    let mut machine = start(&module);
+    machine.step("x").unwrap();
+    let old = machine.fork(&module, &LIMITS).unwrap();
+    machine.step("x").unwrap();
+    let committed = state(&mut machine);
+    let new = machine.fork(&module, &LIMITS).unwrap();
+    assert_eq!(output(&old.step("x").unwrap()), "B");
+    assert_eq!(output(&new.step("x").unwrap()), "C");
+    assert_eq!(state(&mut machine), committed);
+    assert_eq!(output(&machine.step("x").unwrap()), "C");
+}

@@ -14,7 +14,7 @@ use ao_kernel::message::dedup;
 use ao_kernel::message::{Item, Message, Party, Shown, needs_process_of_old, write_env};
 use ao_kernel::profile::Profile;
 use ao_kernel::result::{Evaluated, OutcomeKind};
-use ao_kernel::{Machine, Module, ProcessLimits, Registers, Tracker};
+use ao_kernel::{Fork, Machine, Module, ProcessLimits, Registers, Tracker};
 use ao_log::bundle::ModuleMeta;
 use ao_log::{Assigned, LogEntry, Nonce};
 use ao_wire::{DataItem, MessageId, Tag};
@@ -277,6 +277,37 @@ impl Session {
     /// The groups of memory that are not all zero, as they were at the last commit.
     pub(crate) fn committed_groups(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.machine.committed_groups()
+    }
+
+    /// The process as it is now, for one message that changes nothing here; several may run at once, on any thread.
+    ///
+    /// # Errors
+    /// The host's trouble.
+    pub fn fork(&mut self) -> Result<Fork, ReplayError> {
+        Ok(self.machine.fork(&self.setup.module, &self.setup.limits)?)
+    }
+
+    /// The nonce of the next entry.
+    pub fn next_nonce(&self) -> Nonce {
+        Nonce(self.chain.next_nonce())
+    }
+
+    /// What was evaluated, for a session that is resumed after this one's last step: in place of [`Session::skip`].
+    pub fn into_seen(self) -> dedup::Seen {
+        self.seen
+    }
+
+    /// Takes what [`Session::into_seen`] gave.
+    pub fn remember(&mut self, seen: dedup::Seen) {
+        self.seen = seen;
+    }
+
+    /// About how much memory this takes.
+    ///
+    /// # Units
+    /// Bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.machine.resident_bytes()
     }
 
     /// The whole linear memory.

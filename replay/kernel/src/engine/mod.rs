@@ -52,8 +52,8 @@ pub(crate) struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tables(Vec<Vec<usize>>);
 
-/// One instance with all its state.
-pub(crate) trait Instance {
+/// One instance with all its state, on whatever thread it is needed.
+pub(crate) trait Instance: Send {
     /// Runs `f`, once, with this instance as the guest.
     fn run(&mut self, f: &mut dyn FnMut(&mut dyn Guest));
 

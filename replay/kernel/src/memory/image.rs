@@ -4,6 +4,9 @@
 //!
 //! Invariant: after `commit` and after `restore`, image and memory agree in length and in every byte.
 
+use std::sync::Arc;
+
+use super::frozen::{Frozen, Lease};
 use super::mapping::Epoch;
 use super::{DirtyTracker, GROUP_BYTES, GroupRange, Mapping, MemoryError, Reservation, group, groups_in, push_range};
 
@@ -33,6 +36,8 @@ pub struct RestoreStats {
 #[derive(Debug)]
 pub struct Image {
     shadow: Mapping,
+    /// The file the shadow lies in, once it was leased.
+    frozen: Option<Arc<Frozen>>,
     held: Bitmap,
     epoch: Option<Epoch>,
     // Kept between calls for their capacity only.
@@ -48,7 +53,8 @@ impl Image {
     /// As [`Mapping::new`].
     pub fn new(bytes_max: u64) -> Result<Self, MemoryError> {
         Ok(Self {
-            shadow: Mapping::with_reservation(0, bytes_max, Reservation::unguarded(bytes_max))?,
+            shadow: private_shadow(bytes_max)?,
+            frozen: None,
             held: Bitmap::default(),
             epoch: None,
             candidates: Vec::new(),
@@ -65,6 +71,48 @@ impl Image {
     /// Whether that memory had no bytes, or nothing was committed.
     pub fn is_empty(&self) -> bool {
         self.shadow.is_empty()
+    }
+
+    /// Bytes of memory it takes.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() * GROUP_BYTES as u64
+    }
+
+    /// Lets others show the committed content in memories of their own, until the lease is dropped. The first lease
+    /// copies the image once; further ones cost nothing.
+    ///
+    /// # Errors
+    /// The host has no memory for it.
+    pub(crate) fn lease(&mut self) -> Result<Lease, MemoryError> {
+        if self.frozen.is_none() {
+            let bytes_max = self.shadow.bytes_max();
+            let frozen = Frozen::new(bytes_max)?;
+            self.move_to(Mapping::shared(frozen.file(), self.len(), bytes_max)?);
+            self.frozen = Some(frozen);
+        }
+        Ok(Lease::new(self.frozen.as_ref().expect("made just above")))
+    }
+
+    /// Leaves a leased file to those who hold it on.
+    fn reclaim(&mut self) -> Result<(), MemoryError> {
+        if self.frozen.as_ref().is_none_or(|frozen| frozen.is_free()) {
+            return Ok(());
+        }
+        let mut shadow = private_shadow(self.shadow.bytes_max())?;
+        shadow.grow_to(self.len())?;
+        self.move_to(shadow);
+        self.frozen = None;
+        Ok(())
+    }
+
+    /// Takes an empty shadow of the same length into use.
+    fn move_to(&mut self, mut shadow: Mapping) {
+        for index in self.held.iter() {
+            let start = index as usize * GROUP_BYTES;
+            let content = group(self.shadow.as_slice(), index);
+            shadow.as_mut_slice()[start..start + GROUP_BYTES].copy_from_slice(content);
+        }
+        self.shadow = shadow;
     }
 
     /// The committed groups that are not all zero, in ascending order.
@@ -85,6 +133,7 @@ impl Image {
         tracker: &mut dyn DirtyTracker,
         changed: &mut dyn FnMut(u32, &[u8]),
     ) -> Result<CommitStats, MemoryError> {
+        self.reclaim()?;
         self.resize(memory.len())?;
         self.find_candidates(memory, tracker);
         self.epoch = None;
@@ -202,6 +251,10 @@ impl Image {
             self.candidates = joined;
         }
     }
+}
+
+fn private_shadow(bytes_max: u64) -> Result<Mapping, MemoryError> {
+    Mapping::with_reservation(0, bytes_max, Reservation::unguarded(bytes_max))
 }
 
 /// Appends one group to the run that starts at `ranges[from]`, which ascends independently of what is before it.

@@ -5,7 +5,9 @@
 //! Invariant: bytes below `len` are readable and writable, everything above faults; bytes that become accessible, again
 //! or for the first time, are zero; the base address never changes.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,6 +49,8 @@ pub struct Mapping {
     reservation: Reservation,
     len: u64,
     bytes_max: u64,
+    /// Whether the bytes are those of a file that other memories show too.
+    shared: bool,
     epoch: AtomicU64,
     low_water: AtomicU64,
 }
@@ -82,10 +86,53 @@ impl Mapping {
         }
         let bytes = total_bytes(reservation);
         let base = reserve(bytes as usize).map_err(|source| MemoryError::Reserve { bytes, source })?;
-        let mut mapping =
-            Self { base, reservation, len: 0, bytes_max, epoch: AtomicU64::new(0), low_water: AtomicU64::new(0) };
+        let (epoch, low_water) = (AtomicU64::new(0), AtomicU64::new(0));
+        let mut mapping = Self { base, reservation, len: 0, bytes_max, shared: false, epoch, low_water };
         mapping.grow_to(initial_bytes)?;
         Ok(mapping)
+    }
+
+    /// A memory whose bytes are those of `file`, which has `bytes_max` of them: what is written here is written there.
+    ///
+    /// # Errors
+    /// As [`Mapping::new`].
+    pub(super) fn shared(file: &File, initial_bytes: u64, bytes_max: u64) -> Result<Self, MemoryError> {
+        let mut mapping = Self::with_reservation(0, bytes_max, Reservation::unguarded(bytes_max))?;
+        mapping.map_file(file, libc::MAP_SHARED)?;
+        mapping.shared = true;
+        mapping.grow_to(initial_bytes)?;
+        Ok(mapping)
+    }
+
+    /// Makes this memory what the file holds. What is written here stays here; what was not written follows the file.
+    ///
+    /// # Errors
+    /// The system refuses, and the memory is in no defined state.
+    pub(crate) fn project(&mut self, file: &File) -> Result<(), MemoryError> {
+        self.map_file(file, libc::MAP_PRIVATE)?;
+        self.protect(0, self.len, libc::PROT_READ | libc::PROT_WRITE, "make accessible")
+    }
+
+    /// Gives back all pages that were written since [`Mapping::project`]; to be projected again before it is used.
+    pub(crate) fn forget(&mut self) -> Result<(), MemoryError> {
+        self.discard(0, self.len)
+    }
+
+    fn map_file(&mut self, file: &File, kind: libc::c_int) -> Result<(), MemoryError> {
+        let bytes = self.bytes_max;
+        if bytes == 0 {
+            return Ok(());
+        }
+        let (flags, place) = (kind | libc::MAP_FIXED | libc::MAP_NORESERVE, self.base.as_ptr().cast());
+        // SAFETY: replaces pages of our own reservation (bytes_max <= addressable) that no slice borrows (`&mut self`),
+        // at the same address; they are inaccessible until `grow_to`.
+        let mapped = unsafe { libc::mmap(place, bytes as usize, libc::PROT_NONE, flags, file.as_raw_fd(), 0) };
+        if mapped == libc::MAP_FAILED {
+            let source = io::Error::last_os_error();
+            return Err(MemoryError::Remap { action: "map a file over", offset: 0, bytes, source });
+        }
+        advise(place, bytes as usize);
+        Ok(())
     }
 
     /// The address of byte 0; the same for the life of the mapping.
@@ -206,9 +253,9 @@ impl Mapping {
         if bytes == 0 {
             return Ok(());
         }
-        // SAFETY: the range lies in our own reservation and no slice into it lives (`&mut self`). The memory is private
-        // and anonymous, so dropped pages come back as zero pages, which are valid bytes.
-        let code = unsafe { drop_pages(self.base.as_ptr().add(offset as usize), bytes as usize) };
+        // SAFETY: the range lies in our own reservation and no slice into it lives (`&mut self`). Dropped pages come back
+        // as those of the file a private mapping shows, or else as zero pages; either are valid bytes.
+        let code = unsafe { drop_pages(self.base.as_ptr().add(offset as usize), bytes as usize, self.shared) };
         check(code).map_err(|source| MemoryError::Remap { action: "discard", offset, bytes, source })
     }
 }
@@ -241,30 +288,42 @@ fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
     if base == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
+    advise(base, bytes);
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+}
+
+/// Both are advice that a kernel may lack, hence no check. Huge pages would back a sparse heap with 2 MiB each and blur
+/// what was written; a forked child must not share these pages, because the copy-on-write of a fork is not tracked in
+/// the child.
+fn advise(base: *mut libc::c_void, bytes: usize) {
     #[cfg(target_os = "linux")]
-    // Both are advice that a kernel may lack, hence no check. Huge pages would back a sparse heap with 2 MiB each and
-    // blur what was written; a forked child must not share these pages, because the copy-on-write of a fork is not
-    // tracked in the child.
-    // SAFETY: the range was mapped just above and is used by nobody yet.
+    // SAFETY: neither advice changes what any byte reads as.
     unsafe {
         libc::madvise(base, bytes, libc::MADV_NOHUGEPAGE);
         libc::madvise(base, bytes, libc::MADV_DONTFORK);
     }
-    NonNull::new(base.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+    #[cfg(not(target_os = "linux"))]
+    let _ = (base, bytes);
 }
 
 /// # Safety
-/// The range is page-aligned, private anonymous memory of the caller, and nothing borrows from it.
+/// The range is page-aligned, accessible memory of the caller, and nothing borrows from it.
 #[cfg(target_os = "linux")]
-unsafe fn drop_pages(start: *mut u8, bytes: usize) -> libc::c_int {
-    // SAFETY: by the caller's promise. On Linux the pages are gone when the call returns.
-    unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) }
+unsafe fn drop_pages(start: *mut u8, bytes: usize, shared: bool) -> libc::c_int {
+    let advice = if shared { libc::MADV_REMOVE } else { libc::MADV_DONTNEED };
+    // SAFETY: by the caller's promise. On Linux the pages are gone when the call returns; of a shared file too.
+    unsafe { libc::madvise(start.cast(), bytes, advice) }
 }
 
 /// # Safety
-/// The range is page-aligned, private anonymous memory of the caller, and nothing borrows from it.
+/// The range is page-aligned, accessible memory of the caller, and nothing borrows from it.
 #[cfg(not(target_os = "linux"))]
-unsafe fn drop_pages(start: *mut u8, bytes: usize) -> libc::c_int {
+unsafe fn drop_pages(start: *mut u8, bytes: usize, shared: bool) -> libc::c_int {
+    if shared {
+        // SAFETY: by the caller's promise the range is its own to write.
+        unsafe { ptr::write_bytes(start, 0, bytes) };
+        return 0;
+    }
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
     // Elsewhere MADV_DONTNEED may keep the contents: map fresh pages over the old ones.
     // SAFETY: by the caller's promise the range is its own to replace.

@@ -8,6 +8,7 @@
 //! Invariant: a tracker only ever narrows where to look. What changed is decided by comparing bytes with the image, so
 //! every tracker leads to the same groups, and one that knows nothing is merely slow.
 
+mod frozen;
 mod image;
 mod mapping;
 #[cfg(target_os = "linux")]
@@ -21,6 +22,7 @@ mod uapi;
 use std::io;
 use std::ops::Range;
 
+pub(crate) use frozen::Lease;
 pub use image::{CommitStats, Image, RestoreStats};
 pub use mapping::{Epoch, Mapping, Reservation};
 #[cfg(target_os = "linux")]
@@ -81,6 +83,15 @@ pub enum MemoryError {
         /// First byte concerned.
         offset: u64,
         /// Number of bytes concerned.
+        bytes: u64,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No file to show a committed memory from.
+    #[error("cannot make a file of {bytes} bytes in memory")]
+    File {
+        /// Its size.
         bytes: u64,
         /// What the system said.
         #[source]

@@ -55,6 +55,11 @@ pub(crate) struct Instance {
     functions: BTreeMap<usize, u32>,
 }
 
+// SAFETY: everything the store points to belongs to this instance, which alone holds it: its objects, the instance they
+// make up and the memory. Nothing of it is bound to a thread; what wasmer keeps per thread (signal stacks, the handler
+// of a running call) it sets up at each call. No hook that could be is ever registered.
+unsafe impl Send for Instance {}
+
 /// The store as a `Guest`, inside and outside of host calls.
 struct Context<'a> {
     store: StoreMut<'a>,
