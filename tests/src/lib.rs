@@ -4,11 +4,13 @@
 //! Invariant: whatever is missing (Node, a module, a guest) fails the test that needs it; nothing is skipped.
 
 mod log;
+mod network;
 mod node;
 
 use std::path::{Path, PathBuf};
 
 pub use log::{Guest, LogBuilder, Twist, item};
+pub use network::Network;
 pub use node::{Answer, Lines, Reference, Step, corpus, node};
 
 /// The root of the repository.

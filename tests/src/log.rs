@@ -6,7 +6,7 @@ use ao_log::bundle::{ModuleMeta, ModuleTag};
 use ao_log::{HashChain, LogEntry, LogFolderWriter, Module, Nonce, legacy_first, legacy_next};
 use ao_wire::{DataItem, Id, ItemBuilder, ProcessId, Signer, Tag, b64u};
 
-use crate::root;
+use crate::{module_path, root};
 
 /// One of the guests in `fixtures/guests`.
 #[derive(Clone, Debug)]
@@ -32,6 +32,16 @@ impl Guest {
             _ => "wasm64-unknown-emscripten-draft_2024_02_15",
         };
         Self { wasm, path, format }
+    }
+
+    /// A real module of 64-bit pointers, which `tests/node/setup.sh` fetches.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn real(name: &str) -> Self {
+        let path = module_path(name);
+        let wasm = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { wasm, path, format: "wasm64-unknown-emscripten-draft_2024_02_15" }
     }
 }
 
@@ -61,20 +71,19 @@ impl LogBuilder {
     ///
     /// `tags` are added to those of the module.
     pub fn new(guest: &Guest, tags: &[(&str, &str)]) -> Self {
-        let (scheduler, user) = (Signer::ed25519(&[1; 32]), Signer::ed25519(&[2; 32]));
+        Self::numbered(guest, tags, 1984)
+    }
+
+    /// As [`LogBuilder::new`], of a process that is another one for each number.
+    pub fn numbered(guest: &Guest, tags: &[(&str, &str)], number: u32) -> Self {
         let module = module(guest, tags);
-        let process = item(
-            &user,
-            None,
-            &[
-                ("Data-Protocol", "ao"),
-                ("Variant", "ao.TN.1"),
-                ("Type", "Process"),
-                ("Module", &module.meta.id.to_string()),
-                ("Scheduler", &address(&scheduler)),
-            ],
-            b"1984",
-        );
+        let process = process_item(&module.meta.id.to_string(), number);
+        Self::of(process, module)
+    }
+
+    /// A log that holds this process at nonce 0, which names the test scheduler.
+    pub fn of(process: Vec<u8>, module: Module) -> Self {
+        let (scheduler, user) = (Signer::ed25519(&[1; 32]), Signer::ed25519(&[2; 32]));
         let mut log = Self { scheduler, user, module, process, entries: Vec::new(), chain: HashChain([0; 32]) };
         log.chain = legacy_first(&log.process_id());
         let process = log.process.clone();
@@ -88,11 +97,15 @@ impl LogBuilder {
         self.twisted(data, Twist::None)
     }
 
+    /// Adds a message that someone signed.
+    pub fn push(&mut self, message: Vec<u8>) {
+        self.assign(Some(id(&message)), Some(message), &[], Twist::None);
+    }
+
     /// Adds a message whose assignment has something wrong.
     #[must_use]
     pub fn twisted(mut self, data: &str, twist: Twist) -> Self {
-        let tags = [("Data-Protocol", "ao"), ("Variant", "ao.TN.1"), ("Type", "Message")];
-        let message = item(&self.user, Some(self.process_id().id()), &tags, data.as_bytes());
+        let message = message_item(self.process_id(), &[], data);
         self.assign(Some(id(&message)), Some(message), &[], twist);
         self
     }
@@ -131,7 +144,8 @@ impl LogBuilder {
         }
     }
 
-    fn process_id(&self) -> ProcessId {
+    /// The process.
+    pub fn process_id(&self) -> ProcessId {
         id(&self.process).into()
     }
 
@@ -159,6 +173,31 @@ impl LogBuilder {
         self.chain = legacy_next(&id(&assignment).into(), &chain);
         self.entries.push(LogEntry { nonce: Nonce(nonce), assignment, message });
     }
+}
+
+/// A process of this module, which anyone may spawn under the test scheduler.
+pub(crate) fn process_item(module: &str, number: u32) -> Vec<u8> {
+    let scheduler = scheduler();
+    let tags = [
+        ("Data-Protocol", "ao"),
+        ("Variant", "ao.TN.1"),
+        ("Type", "Process"),
+        ("Module", module),
+        ("Scheduler", &scheduler),
+    ];
+    item(&Signer::ed25519(&[2; 32]), None, &tags, number.to_string().as_bytes())
+}
+
+/// The address of the test scheduler.
+pub(crate) fn scheduler() -> String {
+    address(&Signer::ed25519(&[1; 32]))
+}
+
+/// A message to a process with these tags before those of ao.
+pub(crate) fn message_item(process: ProcessId, tags: &[(&str, &str)], data: &str) -> Vec<u8> {
+    let ours = [("Data-Protocol", "ao"), ("Variant", "ao.TN.1"), ("Type", "Message")];
+    let tags: Vec<_> = tags.iter().copied().chain(ours).collect();
+    item(&Signer::ed25519(&[2; 32]), Some(process.id()), &tags, data.as_bytes())
 }
 
 fn module(guest: &Guest, more: &[(&str, &str)]) -> Module {

@@ -93,37 +93,38 @@ impl Http {
 
     /// A JSON answer to GET.
     pub(crate) async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, SourceError> {
-        self.retried(async |tries| {
-            let bytes = self.attempt(Method::GET, url, None, self.options.json_bytes_max, tries).await?;
-            parse(url, &bytes, tries)
-        })
-        .await
+        self.retried(Method::GET, url, None, self.options.json_bytes_max, parse).await
     }
 
     /// A JSON answer to POST of JSON.
     pub(crate) async fn post<T: DeserializeOwned>(&self, url: &str, body: &str) -> Result<T, SourceError> {
-        self.retried(async |tries| {
-            let bytes = self.attempt(Method::POST, url, Some(body), self.options.json_bytes_max, tries).await?;
-            parse(url, &bytes, tries)
-        })
-        .await
+        self.retried(Method::POST, url, Some(body), self.options.json_bytes_max, parse).await
     }
 
     /// A binary answer to GET.
     pub(crate) async fn raw(&self, url: &str) -> Result<Vec<u8>, SourceError> {
-        self.retried(async |tries| self.attempt(Method::GET, url, None, self.options.raw_bytes_max, tries).await).await
+        self.retried(Method::GET, url, None, self.options.raw_bytes_max, |_, bytes, _| Ok(bytes)).await
     }
 
-    async fn retried<T>(&self, attempt: impl AsyncFn(u32) -> Result<T, Failed>) -> Result<T, SourceError> {
+    /// What `read` makes of the answer. A plain function, not an `AsyncFn`, whose futures no thread pool takes.
+    async fn retried<T>(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&str>,
+        max: usize,
+        read: fn(&str, Vec<u8>, u32) -> Result<T, Failed>,
+    ) -> Result<T, SourceError> {
         let deadline = Instant::now() + Duration::from_millis(self.options.budget_ms);
         let longest = Duration::from_millis(self.options.backoff_max_ms);
         let mut backoff = Duration::from_millis(self.options.backoff_first_ms);
         let mut tries = 1;
         loop {
-            let Failed { error, again, wait } = match attempt(tries).await {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
-            };
+            let Failed { error, again, wait } =
+                match self.attempt(&method, url, body, max, tries).await.and_then(|bytes| read(url, bytes, tries)) {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) => failed,
+                };
             let wait = wait.unwrap_or_else(|| jittered(backoff)).min(longest);
             if !again || tries >= self.options.tries_max || Instant::now() + wait > deadline {
                 return Err(*error);
@@ -136,7 +137,7 @@ impl Http {
 
     async fn attempt(
         &self,
-        method: Method,
+        method: &Method,
         url: &str,
         body: Option<&str>,
         max: usize,
@@ -147,7 +148,7 @@ impl Http {
             error: Box::new(SourceError::NoAnswer { url: url.to_owned(), tries, source: source.without_url() }),
             wait: None,
         };
-        let mut request = self.client.request(method, url);
+        let mut request = self.client.request(method.clone(), url);
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
         }
@@ -175,10 +176,10 @@ impl Http {
     }
 }
 
-fn parse<T: DeserializeOwned>(url: &str, bytes: &[u8], tries: u32) -> Result<T, Failed> {
+fn parse<T: DeserializeOwned>(url: &str, bytes: Vec<u8>, tries: u32) -> Result<T, Failed> {
     let url = url.to_owned();
     // A cut answer may come whole the next time.
-    serde_json::from_slice(bytes).map_err(|source| Failed {
+    serde_json::from_slice(&bytes).map_err(|source| Failed {
         again: source.is_eof(),
         error: Box::new(SourceError::Json { url, tries, source }),
         wait: None,

@@ -1,0 +1,181 @@
+//! A process in memory: brought there from the store, and back.
+//!
+//! Not here: when (`lane`, `executor`).
+//! Invariant: what is in memory is what evaluating the stored log gives; where results are stored already, they are
+//! compared and not believed.
+
+use ao_commit::{Outcome, Receipt};
+use ao_kernel::json::parse;
+use ao_kernel::message::dedup::Seen;
+use ao_log::{Assignment, LogEntry, Nonce};
+use ao_replay::{SavedState, Session, StepReport, resume, save};
+use ao_store::{Position, StepRecord, Store, StoreError};
+use ao_wire::{DataItem, ProcessId};
+
+use crate::dry_run::Place;
+use crate::error::{ExecError, Of};
+use crate::modules::Modules;
+
+/// A group in the body of a saved state: its index, its content.
+const GROUP_RECORD_BYTES: usize = 4 + ao_kernel::GROUP_BYTES;
+
+pub(crate) struct Hot {
+    process: ProcessId,
+    pub(crate) session: Session,
+    last: Option<Last>,
+    /// Steps since the last checkpoint.
+    pub(crate) unsaved: u64,
+}
+
+/// The last step, as far as a checkpoint and a dry-run need it.
+struct Last {
+    receipt: Receipt,
+    assignment: Vec<u8>,
+    place: Place,
+}
+
+impl Hot {
+    /// Brings a process into memory, as it was after `at`, or after the last stored result.
+    ///
+    /// `seen` is what an earlier session of the process had evaluated when its state was saved, if that is still known.
+    pub(crate) fn open(
+        store: &Store,
+        modules: &Modules,
+        process: ProcessId,
+        at: Option<Nonce>,
+        seen: Option<(Nonce, Seen)>,
+    ) -> Result<Self, ExecError> {
+        let setup = modules.setup(store, process)?;
+        let last = store.last_position(process).of(process)?.map(|position| position.nonce);
+        let until = at.or(last);
+        let saved = match until {
+            Some(nonce) => load(store, process, nonce)?,
+            None => None,
+        };
+        let Some(saved) = saved else {
+            let session = Session::start(setup, Nonce(0)).of(process)?;
+            return Self { process, session, last: None, unsaved: 0 }.replay(store, until);
+        };
+        let (first, nonce) = (Nonce(saved.nonce.0 + 1), saved.nonce);
+        let mut session = resume(setup, &saved).of(process)?;
+        match seen.filter(|(at, _)| *at == nonce) {
+            Some((_, seen)) => session.remember(seen),
+            None => {
+                for entry in store.entries(process, Nonce(0), first).of(process)? {
+                    session.skip(&entry.of(process)?).of(process)?;
+                }
+            }
+        }
+        let record = stored(store, process, nonce)?.ok_or(ExecError::NoEntry { process, nonce })?;
+        let entry = entry(store, process, nonce)?;
+        let receipt = receipt(&record)?;
+        let place = Place { timestamp: record.timestamp, block_height: record.block_height };
+        let last = Some(Last { receipt, assignment: entry.assignment, place });
+        Self { process, session, last, unsaved: 0 }.replay(store, until)
+    }
+
+    /// Evaluates again what has results, up to `until`.
+    fn replay(mut self, store: &Store, until: Option<Nonce>) -> Result<Self, ExecError> {
+        let (process, next) = (self.process, self.session.next_nonce());
+        let Some(end) = until.map(|nonce| Nonce(nonce.0 + 1)).filter(|end| next < *end) else { return Ok(self) };
+        let mut reached = next;
+        for entry in store.entries(process, next, end).of(process)? {
+            let computed = self.step(&entry.of(process)?)?;
+            let recorded = stored(store, process, computed.position.nonce)?;
+            if recorded.is_some_and(|recorded| recorded.receipt != computed.receipt) {
+                return Err(ExecError::Diverged { process, nonce: computed.position.nonce });
+            }
+            reached.0 += 1;
+        }
+        if reached < end { Err(ExecError::NoEntry { process, nonce: reached }) } else { Ok(self) }
+    }
+
+    /// Evaluates one entry and says what is to be stored of it.
+    pub(crate) fn step(&mut self, entry: &LogEntry) -> Result<StepRecord, ExecError> {
+        let process = self.process;
+        let report = self.session.step(entry).of(process)?;
+        let item = DataItem::parse(&entry.assignment).expect("the session read it");
+        let assignment = Assignment::from_item(&item).expect("the session read it");
+        let place = Place { timestamp: assignment.timestamp, block_height: assignment.block_height };
+        let record = StepRecord {
+            process,
+            position: Position::of(report.nonce),
+            message: report.message,
+            assignment: assignment.id,
+            timestamp: place.timestamp,
+            block_height: place.block_height,
+            cron: None,
+            failed: has_error(&report),
+            receipt: report.receipt.encode().to_vec(),
+            result_json: report.result_json,
+        };
+        self.last = Some(Last { receipt: report.receipt, assignment: entry.assignment.clone(), place });
+        self.unsaved += 1;
+        Ok(record)
+    }
+
+    /// Stores the state, if there is any beyond the last one stored.
+    pub(crate) fn save(&mut self, store: &Store) -> Result<(), ExecError> {
+        if self.unsaved == 0 {
+            return Ok(());
+        }
+        let Some(state) = self.saved()? else { return Ok(()) };
+        let groups = state.body.chunks_exact(GROUP_RECORD_BYTES).map(|record| {
+            let (index, group) = record.split_at(4);
+            (u32::from_le_bytes(index.try_into().expect("split at 4")), group)
+        });
+        store.save_checkpoint(self.process, state.nonce, &state.meta, groups).of(self.process)?;
+        self.unsaved = 0;
+        Ok(())
+    }
+
+    /// The state as a bundle keeps it; `None` before the first step.
+    pub(crate) fn saved(&mut self) -> Result<Option<SavedState>, ExecError> {
+        let Some(last) = &self.last else { return Ok(None) };
+        save(&mut self.session, &last.receipt, &last.assignment).of(self.process).map(Some)
+    }
+
+    /// Where the process stands.
+    pub(crate) fn place(&self) -> Place {
+        self.last.as_ref().map_or_else(Place::default, |last| last.place)
+    }
+
+    /// The last nonce evaluated.
+    pub(crate) fn last_nonce(&self) -> Option<Nonce> {
+        self.last.as_ref().map(|last| Nonce(last.receipt.nonce))
+    }
+}
+
+/// The newest saved state at or before a nonce. One that is damaged is as good as none: the log gives it again.
+fn load(store: &Store, process: ProcessId, nonce: Nonce) -> Result<Option<SavedState>, ExecError> {
+    match store.load_checkpoint(process, nonce) {
+        Ok(found) => Ok(found.map(|found| SavedState { nonce: found.nonce, meta: found.meta, body: found.body })),
+        Err(error) => {
+            tracing::warn!(%process, %nonce, %error, "a checkpoint cannot be read: evaluating from the beginning");
+            Ok(None)
+        }
+    }
+}
+
+fn stored(store: &Store, process: ProcessId, nonce: Nonce) -> Result<Option<StepRecord>, ExecError> {
+    store.result_at(process, Position::of(nonce)).of(process)
+}
+
+fn entry(store: &Store, process: ProcessId, nonce: Nonce) -> Result<LogEntry, ExecError> {
+    let found = store.entries(process, nonce, Nonce(nonce.0 + 1)).of(process)?.next();
+    found.unwrap_or(Err(StoreError::LogGap { process, nonce })).of(process)
+}
+
+fn receipt(record: &StepRecord) -> Result<Receipt, ExecError> {
+    let (process, nonce) = (record.process, record.position.nonce);
+    Receipt::decode(&record.receipt).map_err(|source| ao_replay::ReplayError::Receipt { nonce, source }).of(process)
+}
+
+/// Whether the result has a truthy `Error`, by which the reference leaves it out of its lists.
+fn has_error(report: &StepReport) -> bool {
+    if report.receipt.outcome == Outcome::Ok {
+        return false;
+    }
+    let json = std::str::from_utf8(&report.result_json).unwrap_or_default();
+    parse(json).is_ok_and(|result| result.get("Error").is_some_and(ao_kernel::json::Value::is_truthy))
+}

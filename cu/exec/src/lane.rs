@@ -1,0 +1,214 @@
+//! A lane: what one process has to do, one thing after the other.
+//!
+//! Not here: which lane's turn it is (rayon), who gives up memory (`executor`).
+//! Invariant: at most one thread is on a lane; a lane shares no lock with another while it evaluates; after any failure
+//! the process is brought back from the store, so nothing half done is ever seen.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ao_kernel::Fork;
+use ao_kernel::message::dedup::Seen;
+use ao_log::Nonce;
+use ao_store::StepRecord;
+use ao_wire::ProcessId;
+use tokio::sync::oneshot;
+
+use crate::dry_run::Place;
+use crate::error::{ExecError, Of};
+use crate::executor::{Shared, Snapshot, fork};
+use crate::hot::Hot;
+
+/// Messages of one process in a row while others wait; their results become durable together.
+const SLICE_STEPS: u64 = 64;
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, ExecError>>;
+
+/// What a lane is asked for.
+pub(crate) enum Job {
+    /// Evaluate the stored log up to a nonce.
+    Advance { to: Nonce, reply: Reply<()> },
+    /// A fork of the process as it is.
+    Fork { reply: Reply<(Fork, Place)> },
+    /// The memory as it is.
+    Memory { reply: Reply<Snapshot> },
+    /// Save the state, and give up its memory if nothing else is asked for.
+    Rest { evict: bool, reply: Option<Reply<()>> },
+}
+
+pub(crate) struct Lane {
+    pub(crate) process: ProcessId,
+    queue: Mutex<Queue>,
+    state: Mutex<State>,
+    /// When it was last asked for anything but rest, on the executor's own count.
+    pub(crate) used: AtomicU64,
+    /// Bytes of memory it takes.
+    pub(crate) resident: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Whether a thread is, or will be, on this lane.
+    running: bool,
+    /// Whether it was asked to give up its memory and did not come to it yet.
+    retiring: bool,
+}
+
+#[derive(Default)]
+struct State {
+    hot: Option<Box<Hot>>,
+    /// What the process had evaluated when it was last saved and given up, and at which nonce.
+    seen: Option<(Nonce, Seen)>,
+}
+
+impl Lane {
+    pub(crate) fn new(process: ProcessId) -> Self {
+        let (used, resident) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { process, queue: Mutex::default(), state: Mutex::default(), used, resident }
+    }
+
+    /// Asks for something; whether somebody must now be sent to this lane.
+    pub(crate) fn push(&self, job: Job) -> bool {
+        let mut queue = self.queue();
+        queue.jobs.push_back(job);
+        !std::mem::replace(&mut queue.running, true)
+    }
+
+    /// Whether the process is in memory.
+    pub(crate) fn is_hot(&self) -> bool {
+        self.resident.load(Ordering::Relaxed) > 0
+    }
+
+    /// Asks for its memory, once; whether somebody must now be sent to this lane.
+    pub(crate) fn retire(&self) -> bool {
+        if std::mem::replace(&mut self.queue().retiring, true) {
+            return false;
+        }
+        self.push(Job::Rest { evict: true, reply: None })
+    }
+
+    /// One turn: the first job, or a slice of it. Whether there is more to do.
+    pub(crate) fn turn(&self, shared: &Shared) -> bool {
+        let Some(job) = self.queue().jobs.pop_front() else { return false };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = catch_unwind(AssertUnwindSafe(|| self.work(shared, &mut state, job)));
+        if done.is_err() {
+            // Whoever waits learns it by the reply that was dropped.
+            tracing::error!(process = %self.process, "a fault in the unit broke an evaluation off");
+            *state = State::default();
+        }
+        let resident = state.hot.as_ref().map_or(0, |hot| hot.session.resident_bytes());
+        drop(state);
+        shared.account(self, resident);
+        if let Some(rest) = done.unwrap_or_default() {
+            self.queue().jobs.push_front(rest);
+        }
+        let mut queue = self.queue();
+        queue.running = !queue.jobs.is_empty();
+        queue.running
+    }
+
+    /// Does a job; gives back what is left of it.
+    fn work(&self, shared: &Shared, state: &mut State, job: Job) -> Option<Job> {
+        match job {
+            Job::Advance { to, reply } => {
+                // Nobody waits any more: what others wait for is in their own jobs.
+                if reply.is_closed() {
+                    return None;
+                }
+                match self.advance(shared, state, to) {
+                    Ok(true) => answer(reply, Ok(())),
+                    Ok(false) => return Some(Job::Advance { to, reply }),
+                    Err(error) => {
+                        *state = State::default();
+                        answer(reply, Err(error));
+                    }
+                }
+            }
+            Job::Fork { reply } => {
+                let fork = self.hot(shared, state).and_then(|hot| fork(hot, self.process));
+                answer(reply, fork);
+            }
+            Job::Memory { reply } => {
+                let memory = self.hot(shared, state).map(Snapshot::of);
+                answer(reply, memory);
+            }
+            Job::Rest { evict, reply } => {
+                let saved = state.hot.as_mut().map_or(Ok(()), |hot| hot.save(&shared.store));
+                if let Err(error) = &saved {
+                    tracing::warn!(process = %self.process, %error, "a state cannot be saved");
+                }
+                if evict {
+                    self.queue().retiring = false;
+                }
+                if evict
+                    && self.queue().jobs.is_empty()
+                    && let Some(hot) = state.hot.take()
+                {
+                    // The state is in the log too: without a checkpoint it is merely dearer to bring back.
+                    let nonce = hot.last_nonce().filter(|_| saved.is_ok());
+                    state.seen = nonce.map(|nonce| (nonce, hot.session.into_seen()));
+                    shared.counts.evicted.fetch_add(1, Ordering::Relaxed);
+                }
+                if let Some(reply) = reply {
+                    answer(reply, saved);
+                }
+            }
+        }
+        None
+    }
+
+    /// A slice of evaluation; whether `to` was reached.
+    fn advance(&self, shared: &Shared, state: &mut State, to: Nonce) -> Result<bool, ExecError> {
+        let process = self.process;
+        let hot = self.hot(shared, state)?;
+        let next = hot.session.next_nonce();
+        if next > to {
+            return Ok(true);
+        }
+        let end = Nonce((to.0 + 1).min(next.0 + SLICE_STEPS));
+        let mut records: Vec<StepRecord> = Vec::new();
+        for entry in shared.store.entries(process, next, end).of(process)? {
+            records.push(hot.step(&entry.of(process)?)?);
+        }
+        let reached = Nonce(next.0 + records.len() as u64);
+        shared.store.put_results(&records).of(process)?;
+        shared.counts.steps.fetch_add(records.len() as u64, Ordering::Relaxed);
+        shared.publish(&records);
+        if hot.unsaved >= shared.options.checkpoint_every {
+            hot.save(&shared.store)?;
+        }
+        if reached < end { Err(ExecError::NoEntry { process, nonce: reached }) } else { Ok(reached > to) }
+    }
+
+    /// The process in memory.
+    fn hot<'s>(&self, shared: &Shared, state: &'s mut State) -> Result<&'s mut Hot, ExecError> {
+        let State { hot, seen } = state;
+        if hot.is_none() {
+            *hot = Some(Box::new(Hot::open(&shared.store, &shared.modules, self.process, None, seen.take())?));
+            shared.counts.opened.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(hot.as_mut().expect("opened just above"))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends a reply; one that nobody waits for any more is no loss, since what was computed is kept.
+pub(crate) fn answer<T>(reply: Reply<T>, answer: Result<T, ExecError>) {
+    let _ = reply.send(answer);
+}
+
+/// A lane that is asked for something, by the thread that is sent to it.
+pub(crate) fn run(shared: &Arc<Shared>, lane: &Arc<Lane>) {
+    if lane.turn(shared) {
+        // Behind all who came meanwhile: a long log does not keep the others waiting.
+        shared.send(lane);
+    }
+    shared.make_room(lane);
+}

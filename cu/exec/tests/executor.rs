@@ -1,0 +1,195 @@
+//! Many processes on many threads: whatever is evicted, shared, cancelled, dry-run or killed, the receipts are those of
+//! one session that evaluates the log alone.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use ao_commit::CheckpointPolicy;
+use ao_exec::{DryRun, ExecError, Executor, Options};
+use ao_kernel::{Module, Tracker};
+use ao_log::Nonce;
+use ao_replay::{Session, Setup};
+use ao_store::{Position, Store, TwinDisk};
+use ao_tests::{Guest, LogBuilder};
+use ao_wire::ProcessId;
+
+const MESSAGES: u64 = 90;
+
+/// Waits for a future on this thread.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+fn log(number: u32, messages: u64) -> LogBuilder {
+    let guest = Guest::load(["counter", "memory_grow", "table_state"][number as usize % 3], 32);
+    let log = LogBuilder::numbered(&guest, &[], number);
+    (0..messages).fold(log, |log, message| log.message(&format!("message {message}")))
+}
+
+fn keep(store: &Store, log: &LogBuilder) {
+    store.put_module(log.module()).unwrap();
+    store.put_process(log.process_id(), log.process()).unwrap();
+    store.put_entries(log.process_id(), log.entries()).unwrap();
+}
+
+fn executor(store: &Arc<Store>, memory_bytes_max: u64) -> Executor {
+    let options = Options {
+        workers: 3,
+        dry_run_workers: 2,
+        dry_runs_waiting_max: 64,
+        memory_bytes_max,
+        checkpoint_every: 25,
+        cache: None,
+    };
+    Executor::new(Arc::clone(store), options).unwrap()
+}
+
+/// The receipts of a session of its own.
+fn alone(log: &LogBuilder) -> Vec<Vec<u8>> {
+    let module = log.module();
+    let format = module.meta.tags.iter().find(|tag| tag.name == "Module-Format").unwrap();
+    let loaded = Module::load(&module.wasm, format.value.parse().unwrap(), None).unwrap();
+    let setup = Setup::new(log.process(), &module.meta, loaded, CheckpointPolicy::default(), Tracker::Best).unwrap();
+    let mut session = Session::start(setup, Nonce(0)).unwrap();
+    log.entries().iter().map(|entry| session.step(entry).unwrap().receipt.encode().to_vec()).collect()
+}
+
+fn stored(store: &Store, process: ProcessId) -> Vec<Vec<u8>> {
+    let at = |nonce| store.result_at(process, Position::of(Nonce(nonce))).unwrap();
+    (0..).map_while(|nonce| at(nonce).map(|step| step.receipt)).collect()
+}
+
+fn dry_run() -> DryRun {
+    DryRun::new(r#"{"Owner":"someone","Data":"dry"}"#.into()).unwrap()
+}
+
+#[test]
+fn many_processes_under_a_small_budget_give_the_receipts_of_sessions_that_run_alone() {
+    let logs: Vec<LogBuilder> = (0..12).map(|number| log(number, MESSAGES)).collect();
+    let store = Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
+    logs.iter().for_each(|log| keep(&store, log));
+    // Room for two or three of them.
+    let executor = executor(&store, 60 << 10);
+    std::thread::scope(|scope| {
+        for (number, log) in logs.iter().enumerate() {
+            let executor = &executor;
+            scope.spawn(move || {
+                let process = log.process_id();
+                for to in [3, 40, 40, 41, MESSAGES] {
+                    wait(executor.advance(process, Nonce(to))).unwrap();
+                    wait(executor.dry_run(process, dry_run(), None)).unwrap();
+                    if number % 4 == 0 {
+                        wait(executor.dry_run(process, dry_run(), Some(Nonce(to / 2)))).unwrap();
+                    }
+                }
+            });
+        }
+        // Others want the same at the same time.
+        for log in &logs[..4] {
+            let executor = &executor;
+            scope.spawn(move || wait(executor.advance(log.process_id(), Nonce(MESSAGES))).unwrap());
+        }
+    });
+    let evicted = executor.counts().evicted.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(evicted > 0, "nothing had to give way");
+    for log in &logs {
+        assert_eq!(stored(&store, log.process_id()), alone(log), "process {}", log.process_id());
+    }
+}
+
+#[test]
+fn a_dry_run_sees_the_state_at_its_nonce_and_leaves_none_behind() {
+    let (log, store) = (log(0, 20), Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
+    let (store, process) = (Arc::new(store), log.process_id());
+    keep(&store, &log);
+    let executor = executor(&store, 1 << 30);
+    wait(executor.advance(process, Nonce(20))).unwrap();
+    let at = |nonce| wait(executor.dry_run(process, dry_run(), nonce)).unwrap();
+    let now = at(None);
+    assert_eq!(now, at(None));
+    assert_eq!(now, at(Some(Nonce(20))));
+    let before = at(Some(Nonce(7)));
+    assert_ne!(now, before);
+    assert_eq!(before, at(Some(Nonce(7))));
+    assert_eq!(stored(&store, process), alone(&log));
+}
+
+#[test]
+fn a_request_that_is_dropped_takes_nothing_with_it() {
+    let (log, store) =
+        (log(1, MESSAGES), Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
+    let (store, process) = (Arc::new(store), log.process_id());
+    keep(&store, &log);
+    let executor = executor(&store, 1 << 30);
+    for to in 0..MESSAGES {
+        let mut request = std::pin::pin!(executor.advance(process, Nonce(to)));
+        // Begun, and given up at once.
+        let _ = request.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+    wait(executor.advance(process, Nonce(MESSAGES))).unwrap();
+    assert_eq!(stored(&store, process), alone(&log));
+}
+
+#[test]
+fn an_executor_begun_anew_goes_on_from_the_last_state_and_checks_what_it_repeats() {
+    let log = log(0, MESSAGES);
+    let (store, process) =
+        (Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap()), log.process_id());
+    keep(&store, &log);
+    for to in [10, 37, 60, MESSAGES] {
+        let executor = executor(&store, 1 << 30);
+        wait(executor.advance(process, Nonce(to))).unwrap();
+        if to == 37 {
+            wait(executor.save_all());
+            assert_eq!(store.last_checkpoint(process).unwrap(), Some(Nonce(37)));
+        }
+    }
+    assert_eq!(stored(&store, process), alone(&log));
+}
+
+#[test]
+fn nothing_is_told_that_a_full_disk_did_not_keep() {
+    let log = log(0, MESSAGES);
+    let disk = TwinDisk::default();
+    let store = Arc::new(Store::on(Arc::new(disk.clone()), ao_store::Options::default()).unwrap());
+    let process = log.process_id();
+    keep(&store, &log);
+    let executor = executor(&store, 1 << 30);
+    wait(executor.advance(process, Nonce(5))).unwrap();
+    disk.fail_writes_after(100);
+    let error = wait(executor.advance(process, Nonce(MESSAGES))).unwrap_err();
+    assert!(matches!(error, ExecError::Store { .. }), "{error}");
+    disk.free_space();
+    wait(executor.advance(process, Nonce(MESSAGES))).unwrap();
+    assert_eq!(stored(&store, process), alone(&log));
+}
+
+#[test]
+fn what_is_not_stored_is_refused_by_name() {
+    let log = log(0, 3);
+    let store = Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
+    let (executor, process) = (executor(&store, 1 << 30), log.process_id());
+    let error = wait(executor.advance(process, Nonce(0))).unwrap_err();
+    assert!(matches!(error, ExecError::NoProcess { .. }), "{error}");
+    store.put_process(process, log.process()).unwrap();
+    let error = wait(executor.advance(process, Nonce(0))).unwrap_err();
+    assert!(matches!(error, ExecError::NoModule { .. }), "{error}");
+    keep(&store, &log);
+    let error = wait(executor.advance(process, Nonce(4))).unwrap_err();
+    assert!(matches!(error, ExecError::NoEntry { nonce: Nonce(4), .. }), "{error}");
+    assert_eq!(stored(&store, process), alone(&log));
+}

@@ -1,0 +1,57 @@
+//! Counters as Prometheus reads them.
+//!
+//! Not here: what is counted in evaluation (`ao_exec::Counts`).
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ao_exec::Counts;
+use hyper::StatusCode;
+
+use crate::answer::{Answer, full, typed};
+use crate::routes::Route;
+
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// Requests answered, by route and class of status.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    answered: [[AtomicU64; CLASSES.len()]; Route::ALL.len()],
+    elsewhere: AtomicU64,
+}
+
+impl Metrics {
+    /// Counts an answer; `None` if there is no such route.
+    pub(crate) fn answered(&self, route: Option<Route>, status: StatusCode) {
+        let place = Route::ALL.iter().position(|(known, _)| Some(*known) == route);
+        let class = (usize::from(status.as_u16()) / 100).clamp(2, 5) - 2;
+        let counter = place.map_or(&self.elsewhere, |place| &self.answered[place][class]);
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The page.
+    pub(crate) fn render(&self, counts: &Counts) -> Answer {
+        let mut page = String::new();
+        for (name, kind, help, value) in [
+            ("aorta_messages_evaluated_total", "counter", "Messages evaluated and stored.", &counts.steps),
+            ("aorta_dry_runs_total", "counter", "Dry-runs answered.", &counts.dry_runs),
+            ("aorta_processes_opened_total", "counter", "Processes brought into memory.", &counts.opened),
+            ("aorta_processes_evicted_total", "counter", "Processes that gave up their memory.", &counts.evicted),
+            ("aorta_resident_bytes", "gauge", "Memory that guests wrote, with its images.", &counts.resident_bytes),
+            ("aorta_http_unknown_routes_total", "counter", "Requests for no route.", &self.elsewhere),
+        ] {
+            let value = value.load(Ordering::Relaxed);
+            // Writing to a string cannot fail.
+            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        }
+        let name = "aorta_http_requests_total";
+        let _ = writeln!(page, "# HELP {name} Requests answered.\n# TYPE {name} counter");
+        for ((_, route), classes) in Route::ALL.iter().zip(&self.answered) {
+            for (class, count) in CLASSES.iter().zip(classes) {
+                let count = count.load(Ordering::Relaxed);
+                let _ = writeln!(page, "{name}{{route=\"{route}\",status=\"{class}\"}} {count}");
+            }
+        }
+        typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(page))
+    }
+}

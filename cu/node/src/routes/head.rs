@@ -1,0 +1,70 @@
+//! `GET /receipt/{process}/{nonce}` and `GET /head/{process}`: what was committed to, as it is stored.
+//!
+//! Neither asks the scheduler nor evaluates: they tell what this unit has proved so far.
+
+use std::sync::Arc;
+
+use ao_commit::Receipt;
+use ao_log::Nonce;
+use ao_store::{Position, StepRecord};
+use ao_wire::{ProcessId, b64u};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::params::process;
+use crate::answer::{Answer, Refusal, ok};
+use crate::unit::UnitError;
+
+pub(crate) fn receipt(context: &Arc<Context>, process_id: &str, nonce: &str) -> Result<Answer, Refusal> {
+    let process = process("process", Some(process_id))?;
+    let wrong = Refusal::Field { field: "nonce", expected: "a number is required" };
+    let nonce = nonce.parse().map(Nonce).map_err(|_| wrong)?;
+    context.config.admit(process)?;
+    Ok(ok(describe(&step(context, process, nonce)?)?.to_string()))
+}
+
+pub(crate) fn head(context: &Arc<Context>, process_id: &str) -> Result<Answer, Refusal> {
+    let process = process("process", Some(process_id))?;
+    context.config.admit(process)?;
+    let head = context.unit.head(process)?;
+    let absent = || Refusal::Absent(format!("nothing of process {process} is evaluated here yet"));
+    let last = head.last_step.ok_or_else(absent)?;
+    Ok(ok(json!({
+        "process": process.to_string(),
+        "entries": head.next_entry.0,
+        "checkpoint": head.checkpoint.map(|nonce| nonce.0),
+        "last": describe(&step(context, process, last.nonce)?)?,
+    })
+    .to_string()))
+}
+
+fn step(context: &Context, process: ProcessId, nonce: Nonce) -> Result<StepRecord, Refusal> {
+    let step = context.unit.store.result_at(process, Position::of(nonce)).map_err(UnitError::from)?;
+    step.ok_or_else(|| Refusal::Absent(format!("nonce {nonce} of process {process} is not evaluated here yet")))
+}
+
+/// A step and its receipt, in the words of `replay inspect`.
+pub(crate) fn describe(step: &StepRecord) -> Result<Value, Refusal> {
+    let hex = |bytes: &[u8; 32]| blake3::Hash::from_bytes(*bytes).to_hex().to_string();
+    let (process, nonce) = (step.process, step.position.nonce);
+    let receipt = Receipt::decode(&step.receipt);
+    let receipt = receipt.map_err(|_| Refusal::Absent(format!("nonce {nonce} of process {process} has no receipt")))?;
+    Ok(json!({
+        "process": process.to_string(),
+        "nonce": nonce.0,
+        "message": step.message.to_string(),
+        "assignment": step.assignment.to_string(),
+        "timestamp": step.timestamp.0,
+        "receipt": {
+            "hash": hex(&receipt.hash()),
+            "outcome": receipt.outcome.name(),
+            "input_hash": hex(&receipt.input_hash),
+            "result_hash": hex(&receipt.result_hash),
+            "gas": receipt.gas,
+            "profile": hex(&receipt.profile),
+            "prev": hex(&receipt.prev),
+            "state_root": receipt.state_root.map(|root| hex(&root)),
+            "bytes": b64u::encode(&step.receipt),
+        },
+    }))
+}

@@ -1,0 +1,228 @@
+//! A unit among other units: what it serves stays true when schedulers lie, when it is killed, and when others check it.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use ao_log::Nonce;
+use ao_replay::{Options, Source, Verdict};
+use ao_tests::{Guest, Network};
+use ao_wire::{Id, ProcessId};
+use serde_json::Value;
+use support::Unit;
+
+fn counter(network: &Network) -> ProcessId {
+    network.spawn(network.publish(&Guest::load("counter", 64)), 1)
+}
+
+fn result(unit: &Unit, process: ProcessId, message: Id) -> Value {
+    unit.get(&format!("/result/{message}?process-id={process}")).ok()
+}
+
+fn head(unit: &Unit, process: ProcessId) -> Value {
+    unit.get(&format!("/head/{process}")).ok()
+}
+
+/// What `replay verify` says of a bundle.
+fn verdict(bundle: &[u8]) -> Verdict {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bundle).unwrap();
+    ao_replay::verify(Source::open(file.path()).unwrap(), &Options::default(), &mut |_| Ok(())).unwrap().1
+}
+
+#[test]
+fn the_real_client_spawns_sends_reads_and_dry_runs() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let module = network.publish(&Guest::real("aos2_0_6"));
+    let unit = Unit::start(&network, folder.path(), &[]);
+    let (cu, mu) = (unit.url(), network.url());
+    let arguments = ["--cu", &cu, "--mu", &mu, "--module", &module.to_string(), "--scheduler", &network.scheduler()];
+    let lines: Vec<String> = ao_tests::node("aoconnect.mjs", &arguments).collect();
+    let told: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(told["result"]["data"], "42", "{told}");
+    assert_eq!(told["dryrun"]["data"], "42", "{told}");
+}
+
+#[test]
+fn a_bundle_of_the_unit_is_verified_by_replay_from_the_beginning_and_from_the_middle() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let messages: Vec<Id> = (0..40).map(|n| network.send(process, &[], &n.to_string())).collect();
+    let unit = Unit::start(&network, folder.path(), &["--checkpoint-every", "7"]);
+    result(&unit, process, messages[39]);
+    for (query, first, last) in [("", 0, 40), ("?to=3", 0, 3), ("?from=10&to=35", 10, 35)] {
+        let bundle = unit.get(&format!("/bundle/{process}{query}"));
+        assert_eq!(bundle.status, 200);
+        let expected = Verdict::Matched { first: Nonce(first), last: Nonce(last) };
+        assert_eq!(verdict(&bundle.body), expected, "{query}");
+    }
+    // The memory is what `b3sum` says of it, at any time of the past.
+    let state = unit.get(&format!("/state/{process}"));
+    assert_eq!((state.header("last-ordinate"), state.header("last-block-height")), (Some("40"), Some("1580000")));
+    let earlier = unit.get(&format!("/state/{process}?to=1735689610000"));
+    assert_eq!(earlier.header("last-ordinate"), Some("10"));
+    assert_eq!(earlier.body.len(), state.body.len());
+    assert_ne!(earlier.body, state.body);
+}
+
+#[test]
+fn a_unit_killed_at_any_moment_loses_nothing_that_it_answered() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let mut answered: Vec<(Id, Value)> = Vec::new();
+    for round in 0..4 {
+        let unit = Unit::start(&network, folder.path(), &["--checkpoint-every", "9"]);
+        network.set_down(true);
+        for (message, value) in &answered {
+            assert_eq!(&result(&unit, process, *message), value, "round {round}");
+        }
+        network.set_down(false);
+        let messages: Vec<Id> = (0..50).map(|n| network.send(process, &[], &format!("{round} {n}"))).collect();
+        // Killed while it answers, at another place each time.
+        std::thread::scope(|scope| {
+            let victim = unit.id();
+            let asking = scope.spawn(|| {
+                let mut told = Vec::new();
+                for message in &messages {
+                    let path = format!("/result/{message}?process-id={process}");
+                    match unit.try_ask("GET", &path, &[], "") {
+                        Ok(answer) if answer.status == 200 => told.push((*message, answer.json())),
+                        _ => break,
+                    }
+                }
+                told
+            });
+            std::thread::sleep(std::time::Duration::from_millis(20 + 35 * round));
+            let status = Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap();
+            assert!(status.success());
+            answered.extend(asking.join().unwrap());
+        });
+    }
+    let unit = Unit::start(&network, folder.path(), &[]);
+    for (message, value) in &answered {
+        assert_eq!(&result(&unit, process, *message), value);
+    }
+    let last = network.send(process, &[], "last");
+    assert_eq!(result(&unit, process, last)["Output"], "202");
+    assert_eq!(
+        verdict(&unit.get(&format!("/bundle/{process}")).body),
+        Verdict::Matched { first: Nonce(0), last: Nonce(201) }
+    );
+}
+
+#[test]
+fn a_unit_told_to_stop_saves_its_states_and_ends_well() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let message = network.send(process, &[], "one");
+    let unit = Unit::start(&network, folder.path(), &[]);
+    result(&unit, process, message);
+    assert_eq!(head(&unit, process)["checkpoint"], Value::Null);
+    assert_eq!(unit.stop(), Some(0));
+    let unit = Unit::start(&network, folder.path(), &[]);
+    assert_eq!(head(&unit, process)["checkpoint"], 1);
+    let message = network.send(process, &[], "two");
+    assert_eq!(result(&unit, process, message)["Output"], "3");
+}
+
+#[test]
+fn a_scheduler_that_lies_or_is_silent_changes_nothing_that_was_true() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let first = network.send(process, &[], "first");
+    let unit = Unit::start(&network, folder.path(), &["--busy-threshold-ms", "0"]);
+    result(&unit, process, first);
+    let good = head(&unit, process);
+    let swapped = [network.send(process, &[], "second"), network.send(process, &[], "third")];
+    network.set_lying(true);
+    let refused = unit.get(&format!("/result/{}?process-id={process}", swapped[0]));
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.json()["error"].as_str().unwrap().contains("nonce 2"), "{}", refused.text());
+    // The last good state is served, the lie is not stored.
+    assert_eq!(unit.get(&format!("/results/{process}")).ok()["edges"].as_array().unwrap().len(), 2);
+    assert_eq!(unit.post(&format!("/dry-run?process-id={process}"), r#"{"Owner":"o"}"#).ok()["Output"], "3");
+    assert_eq!(head(&unit, process), good);
+    network.set_lying(false);
+    assert_eq!(result(&unit, process, swapped[1])["Output"], "4");
+}
+
+#[test]
+fn requests_for_the_same_message_share_its_evaluation() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let message = (0..30).map(|n| network.send(process, &[], &n.to_string())).last().unwrap();
+    let unit = Unit::start(&network, folder.path(), &[]);
+    let results: Vec<Value> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..16).map(|_| scope.spawn(|| result(&unit, process, message))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    assert!(results.iter().all(|result| result["Output"] == "31"));
+    let metrics = unit.get("/metrics");
+    assert!(metrics.text().contains("\naorta_messages_evaluated_total 31\n"), "{}", metrics.text());
+    let known = network.requests();
+    result(&unit, process, message);
+    assert_eq!(network.requests(), known, "a known result asks nobody");
+}
+
+#[test]
+fn a_listener_hears_of_results_when_they_are_durable() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let unit = Unit::start(&network, folder.path(), &[]);
+    let mut stream = TcpStream::connect(unit.url().strip_prefix("http://").unwrap()).unwrap();
+    write!(stream, "GET /events?process-id={process} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "content-type: text/event-stream"));
+    result(&unit, process, network.send(process, &[], "heard"));
+    let data: Vec<Value> =
+        lines.filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).take(2).collect();
+    assert_eq!((&data[0]["nonce"], &data[1]["nonce"]), (&Value::from(0), &Value::from(1)));
+    let stored = unit.get(&format!("/receipt/{process}/1")).ok();
+    assert_eq!(data[1]["receipt"], stored["receipt"]);
+}
+
+#[test]
+fn settings_come_from_the_file_the_environment_and_the_flags_in_this_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("aorta.toml");
+    std::fs::write(&file, "port = 1\nsu = \"http://file\"\nworkers = 3\n").unwrap();
+    let print = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aorta"));
+        command.args(["cu", "--config"]).arg(&file).args(arguments).env("AORTA_SU", "http://environment");
+        command.output().unwrap()
+    };
+    let printed = String::from_utf8(print(&["--print-config", "--port", "2"]).stdout).unwrap();
+    for line in ["port = 2", "su = \"http://environment\"", "workers = 3", "graphql = \"https://arweave.net/graphql\""]
+    {
+        assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+    }
+    let refused = print(&["--gateway", "nowhere"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("gateway is \"nowhere\", expected a URL"), "{error}");
+}
+
+#[test]
+fn a_fetched_log_is_one_that_replay_evaluates_to_the_same_receipts() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let message = network.send(process, &[], "one");
+    let unit = Unit::start(&network, &folder.path().join("unit"), &[]);
+    result(&unit, process, message);
+    let served = head(&unit, process)["last"]["receipt"]["hash"].as_str().unwrap().to_owned();
+    for kind in ["folder", "bundle"] {
+        let to = folder.path().join(kind);
+        let url = network.url();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aorta"));
+        command.args(["fetch", &process.to_string(), "-o", kind, "--su", &url, "--gateway", &url, "--to"]).arg(&to);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let source = Source::open(&to).unwrap();
+        let report = ao_replay::run(source, &Options::default(), &mut |_| Ok(())).unwrap();
+        let (nonce, hash) = report.last.unwrap();
+        assert_eq!((nonce, ao_tests::hex(&hash)), (Nonce(1), served.clone()), "{kind}");
+        assert!(report.module_signed, "{kind}");
+    }
+}

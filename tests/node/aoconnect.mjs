@@ -1,0 +1,42 @@
+// The real client against units on loopback: spawn, message, result, results, dryrun. Prints one JSON line; exits 1 if a call fails.
+//   node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS
+import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
+import { parseArgs, require } from './tools.mjs'
+
+const usage = 'node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS'
+const values = parseArgs({ cu: null, mu: null, module: null, scheduler: null }, usage)
+
+// Nothing but loopback is ever asked.
+const realFetch = globalThis.fetch
+globalThis.fetch = (input, init) => {
+  const url = new URL(typeof input === 'string' || input instanceof URL ? input : input.url)
+  assert.equal(url.hostname, '127.0.0.1', `asked ${url.href}`)
+  return realFetch(input, init)
+}
+
+const { connect, createDataItemSigner } = require('@permaweb/aoconnect')
+const jwk = generateKeyPairSync('rsa', { modulusLength: 4096, publicExponent: 65537 }).privateKey.export({ format: 'jwk' })
+const signer = createDataItemSigner(jwk)
+const ao = connect({ MODE: 'legacy', CU_URL: values.cu, MU_URL: values.mu, GRAPHQL_URL: `${values.mu}/graphql`, noLog: true })
+
+const process_ = await ao.spawn({ module: values.module, scheduler: values.scheduler, signer, tags: [{ name: 'Name', value: 'aoconnect' }], data: '' })
+const message = await ao.message({ process: process_, signer, tags: [{ name: 'Action', value: 'Eval' }], data: 'counter = (counter or 40) + 2; return counter' })
+const result = await ao.result({ message, process: process_ })
+assert.ok(!result.error && !result.Error, JSON.stringify(result))
+for (const list of ['Messages', 'Spawns', 'Assignments']) assert.ok(Array.isArray(result[list]), list)
+const results = await ao.results({ process: process_, sort: 'ASC', limit: 25 })
+assert.equal(results.edges.length, 2)
+const cursor = JSON.parse(atob(results.edges[1].cursor))
+assert.deepEqual(Object.keys(cursor), ['timestamp', 'ordinate', 'cron', 'sort'])
+const after = await ao.results({ process: process_, from: results.edges[0].cursor, limit: 1 })
+assert.equal(after.edges[0].cursor, results.edges[1].cursor)
+const owner = await address(jwk)
+const dryrun = await ao.dryrun({ process: process_, Owner: owner, data: 'return counter', tags: [{ name: 'Action', value: 'Eval' }] })
+assert.ok(!dryrun.error && !dryrun.Error, JSON.stringify(dryrun))
+console.log(JSON.stringify({ process: process_, message, result: result.Output, dryrun: dryrun.Output }))
+
+async function address (jwk) {
+  const hash = await crypto.subtle.digest('SHA-256', Buffer.from(jwk.n, 'base64url'))
+  return Buffer.from(hash).toString('base64url')
+}
