@@ -20,6 +20,7 @@ use wasmparser::FuncType;
 #[derive(Clone)]
 pub struct Module {
     compiled: Compiled,
+    engine: Engine,
     format: ModuleFormat,
     hash: [u8; 32],
 }
@@ -58,12 +59,17 @@ impl Module {
                 Compiled::wasmi(&rewrite::host_memory(&rewrite::expose(&without_exceptions(wasm, &facts)?)?)?)?
             }
         };
-        Ok(Self { compiled, format, hash })
+        Ok(Self { compiled, engine, format, hash })
     }
 
     /// BLAKE3 of the module's bytes as published.
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
+    }
+
+    /// What runs it.
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// The module's format.

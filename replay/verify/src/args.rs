@@ -14,7 +14,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 matched (or done), 1 diverged, 2 usage, 3 incomplete or corrupt input, 4 host failure.
+    "Exit codes: 0 matched (or done), 1 diverged (also: the engines disagree), 2 usage, 3 incomplete or corrupt input, 4 host failure.
 A SOURCE is a replay bundle or a log folder: process.ans104, module.ans104 (or module.wasm and module.json),
 log/<nonce, 12 digits>.ans104.";
 
@@ -77,6 +77,19 @@ pub(crate) struct Evaluate {
     /// How written memory is found: auto, pagemap or memcmp; the roots are the same
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) tracker: TrackerChoice,
+    /// What evaluates: the compiler, the interpreter, or both, compared step by step
+    #[arg(long, value_name = "NAME", default_value = "wasmer")]
+    pub(crate) engine: EngineChoice,
+    /// Let wasmi run the module's functions as published, without gas, canonical NaNs and counted stack
+    #[arg(long)]
+    pub(crate) original: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum EngineChoice {
+    Wasmer,
+    Wasmi,
+    Both,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use ao_kernel::{LoadError, MachineError, StartError, UnknownFormat};
 use ao_log::bundle::BundleWriteError;
 use ao_log::{AssignedError, LogFault, Nonce};
 
+use crate::lockstep::Disagreement;
 use crate::receipt_log::ReceiptLogError;
 use crate::source::SourceError;
 
@@ -51,6 +52,9 @@ pub enum ReplayError {
     /// The process cannot be started or resumed.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Two engines came to different things.
+    #[error(transparent)]
+    Engines(#[from] Box<Disagreement>),
     /// The machine broke down.
     #[error("nonce {nonce}")]
     Machine {
@@ -185,11 +189,17 @@ pub enum ReplayError {
     Tree(#[from] TreeError),
 }
 
+impl From<Disagreement> for ReplayError {
+    fn from(disagreement: Disagreement) -> Self {
+        Self::Engines(Box::new(disagreement))
+    }
+}
+
 impl ReplayError {
     /// Whether something was shown to be otherwise than claimed, as against being unreadable.
     pub fn is_refutation(&self) -> bool {
         match self {
-            Self::OtherResult { .. } => true,
+            Self::OtherResult { .. } | Self::Engines(_) => true,
             Self::ReceiptLog(error) => error.is_refutation(),
             _ => false,
         }

@@ -9,6 +9,7 @@
 mod assigned;
 mod checkpoint;
 mod error;
+mod lockstep;
 mod pack;
 pub mod receipt_log;
 mod run;
@@ -18,6 +19,7 @@ mod verify;
 
 pub use checkpoint::{resume, save};
 pub use error::ReplayError;
+pub use lockstep::Disagreement;
 pub use pack::{Contents, pack};
 pub use run::{Observed, Observer, Options, Report, policy_of, run};
 pub use session::{Commitment, Session, Setup, StepReport};

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ao_commit::CheckpointPolicy;
-use ao_kernel::{ArtifactCache, Tracker};
+use ao_kernel::{ArtifactCache, Engine, Tracker};
 use ao_log::{Duplicates, Nonce};
 use ao_replay::{Contents, Observed, Options, ReplayError, Report, Source, Verdict, pack, run, verify};
-use args::{Cli, Command, Evaluate, Show, TrackerChoice};
+use args::{Cli, Command, EngineChoice, Evaluate, Show, TrackerChoice};
 use clap::Parser;
 use progress::Progress;
 use rayon::prelude::*;
@@ -37,6 +37,14 @@ fn main() -> ExitCode {
         && from > to
     {
         return usage("--from lies after --to");
+    }
+    if let Some(Evaluate { engine: EngineChoice::Wasmer, original: true, .. }) = cli.command.evaluate() {
+        return usage("--original is for --engine wasmi or both");
+    }
+    if writes_receipts(&cli.command)
+        && let Some(Evaluate { engine: EngineChoice::Wasmi, original: true, .. }) = cli.command.evaluate()
+    {
+        return usage("--original counts no gas, so its receipts are not worth writing");
     }
     ExitCode::from(match cli.command {
         Command::Pack(args) => {
@@ -77,7 +85,18 @@ fn main() -> ExitCode {
     })
 }
 
+/// Whether the command leaves receipts for others to compare with.
+fn writes_receipts(command: &Command) -> bool {
+    matches!(command, Command::Pack(_) | Command::Run(args::Run { output: Some(_), .. }))
+}
+
 fn options(args: &Evaluate, strict: bool) -> Options {
+    let wasmi = if args.original { Engine::Original } else { Engine::Wasmi };
+    let (engine, second) = match args.engine {
+        EngineChoice::Wasmer => (Engine::Wasmer, None),
+        EngineChoice::Wasmi => (wasmi, None),
+        EngineChoice::Both => (Engine::Wasmer, Some(wasmi)),
+    };
     let cache = args.cache.clone().or_else(default_cache).filter(|_| !args.no_cache);
     Options {
         modules: args.module.clone(),
@@ -91,6 +110,8 @@ fn options(args: &Evaluate, strict: bool) -> Options {
             TrackerChoice::Pagemap => Tracker::PageTables,
             TrackerChoice::Memcmp => Tracker::Compare,
         },
+        engine,
+        second,
         policy: if strict { CheckpointPolicy::STRICT } else { CheckpointPolicy::default() },
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ao_log::Signatures;
-use ao_replay::{ReplayError, Report, Verdict};
+use ao_replay::{Disagreement, ReplayError, Report, Verdict};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::json;
@@ -48,6 +48,7 @@ pub(crate) fn show(
     row("module BLAKE3", hex(&report.module_blake3));
     row("module signature", if report.module_signed { "checked" } else { "not in the log, or not checked" }.into());
     row("profile", report.profile.clone());
+    row("engine", engines(report).join(", in agreement with "));
     if let Some(nonce) = report.resumed_after {
         row("from the saved state of nonce", format!("{nonce} (not proved by this run)"));
     }
@@ -76,6 +77,10 @@ pub(crate) fn show(
     }
 }
 
+fn engines(report: &Report) -> Vec<&'static str> {
+    report.engines.iter().map(|engine| engine.name()).collect()
+}
+
 fn describe_verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Matched { first, last } => format!("matched (nonces {first} to {last})"),
@@ -101,6 +106,7 @@ fn to_json(
         "module": report.module.to_string(),
         "module_blake3": hex(&report.module_blake3),
         "profile": report.profile,
+        "engines": engines(report),
         "resumed_after": report.resumed_after.map(|nonce| nonce.0),
         "messages": report.steps,
         "failed": report.failed,
@@ -133,6 +139,14 @@ fn to_json(
     })
 }
 
+fn disagreement(at: &Disagreement) -> serde_json::Value {
+    let side = |side: usize| json!({"engine": at.engines[side].name(), "value": at.values[side]});
+    json!({
+        "nonce": at.nonce.0, "message": at.message.to_string(), "field": at.field,
+        "found": [side(0), side(1)],
+    })
+}
+
 /// Prints an error with all its causes.
 #[allow(clippy::print_stderr, reason = "the command's own errors")]
 pub(crate) fn error(path: &Path, error: &ReplayError, json: bool) {
@@ -146,7 +160,12 @@ pub(crate) fn error(path: &Path, error: &ReplayError, json: bool) {
         cause = error.source();
     }
     if json {
-        print(&json!({"source": path.display().to_string(), "error": text}).to_string());
+        let disagreement = match error {
+            ReplayError::Engines(at) => Some(disagreement(at)),
+            _ => None,
+        };
+        let line = json!({"source": path.display().to_string(), "error": text, "disagreement": disagreement});
+        print(&line.to_string());
     }
     let path = path.display().to_string();
     let at = if path.is_empty() || text.starts_with(&path) { String::new() } else { format!("{path}: ") };

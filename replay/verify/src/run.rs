@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use ao_commit::{CheckpointPolicy, Hash};
 use ao_kernel::profile::Profile;
-use ao_kernel::{ArtifactCache, Module, Tracker};
+use ao_kernel::{ArtifactCache, Engine, Module, Tracker};
 use ao_log::{Assigned, Duplicates, LogSummary, LogVerifier, Nonce, Signatures, VerifyOptions};
 use ao_wire::{DataItem, ModuleId, ProcessId};
 use rayon::prelude::*;
 
 use crate::checkpoint;
 use crate::error::ReplayError;
+use crate::lockstep::Lockstep;
 use crate::session::{Commitment, Session, Setup, StepReport};
 use crate::source::{LoggedStep, SavedState, Source};
 
@@ -40,6 +41,10 @@ pub struct Options {
     pub cache: Option<ArtifactCache>,
     /// How written memory is found.
     pub tracker: Tracker,
+    /// What evaluates the log.
+    pub engine: Engine,
+    /// What evaluates it as well: the first difference is an error.
+    pub second: Option<Engine>,
     /// Where receipts carry state roots, if the source does not say.
     pub policy: CheckpointPolicy,
 }
@@ -54,6 +59,8 @@ impl Default for Options {
             to: None,
             cache: None,
             tracker: Tracker::Best,
+            engine: Engine::default(),
+            second: None,
             policy: CheckpointPolicy::default(),
         }
     }
@@ -92,6 +99,8 @@ pub struct Report {
     pub resumed_after: Option<Nonce>,
     /// How written memory was found.
     pub tracker: &'static str,
+    /// What evaluated it, the second one in agreement with the first.
+    pub engines: Vec<Engine>,
 }
 
 /// What an observer sees of each step.
@@ -120,8 +129,8 @@ pub fn policy_of(source: &Source, fallback: CheckpointPolicy) -> Result<Checkpoi
     }
 }
 
-/// Prepares what a source's process runs on.
-fn setup(source: &mut Source, options: &Options) -> Result<(Setup, bool), ReplayError> {
+/// Prepares what a source's process runs on, for each engine; and whether the module's signature was checked.
+fn setups(source: &mut Source, options: &Options) -> Result<(Vec<Setup>, bool), ReplayError> {
     let known = Profile::default();
     if source.manifest.profile != known.name() {
         let (found, known) = (source.manifest.profile.clone(), known.name().to_owned());
@@ -138,9 +147,13 @@ fn setup(source: &mut Source, options: &Options) -> Result<(Setup, bool), Replay
     if signed {
         check_module_item(source, &wasm)?;
     }
-    let module = Module::load(&wasm, format, options.cache.as_ref())?;
     let policy = policy_of(source, options.policy)?;
-    Ok((Setup::new(&source.process, &source.module, module, policy, options.tracker)?, signed))
+    let setup = |engine| {
+        let module = Module::load_on(engine, &wasm, format, options.cache.as_ref())?;
+        Setup::new(&source.process, &source.module, module, policy, options.tracker)
+    };
+    let setups: Result<_, ReplayError> = [options.engine].into_iter().chain(options.second).map(setup).collect();
+    Ok((setups?, signed))
 }
 
 /// The signed item that carried the module, if the log keeps its header, must be whole and have the module's id.
@@ -162,23 +175,27 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
     let rule = source.manifest.chain_rule;
     let verify = VerifyOptions { rule, signatures: options.signatures, duplicates: options.duplicates };
     let verifier = LogVerifier::new(&source.process, verify)?;
-    let (setup, module_signed) = setup(&mut source, options)?;
-    let metered = setup.is_metered();
+    let (setups, module_signed) = setups(&mut source, options)?;
     let start = start_of(&mut source, options)?;
     let (process, module, module_blake3) = (source.manifest.process, source.module.id, source.module.wasm_blake3);
     let first = source.manifest.first_nonce;
-    let session = match &start {
-        Some(state) => checkpoint::resume(setup, state)?,
-        None if first == Nonce(0) => Session::start(setup, first)?,
-        None => return Err(ReplayError::NoStart { first }),
+    let session = |setup| match &start {
+        Some(state) => checkpoint::resume(setup, state),
+        None if first == Nonce(0) => Session::start(setup, first),
+        None => Err(ReplayError::NoStart { first }),
     };
+    let mut sessions = setups.into_iter().map(session).collect::<Result<Vec<_>, _>>()?;
+    let engines = sessions.iter().map(Session::engine).collect();
+    let second = if sessions.len() > 1 { sessions.pop() } else { None };
+    let session = Lockstep::new(sessions.remove(0), second);
     let verifier = match &start {
         Some(state) if first > Nonce(0) => checkpoint::continue_log(&source, verify, state)?,
         _ => verifier,
     };
     let mut run = Run { source, session, verifier, options, start, tally: Tally::default() };
     run.all(observer)?;
-    let (end, _) = run.session.commit()?;
+    let end = run.session.commit()?;
+    let session = &run.session.session;
     Ok(Report {
         process,
         module,
@@ -186,15 +203,16 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
         profile: Profile::default().name().to_owned(),
         steps: run.tally.steps,
         failed: run.tally.failed,
-        gas: metered.then_some(run.tally.gas),
+        gas: session.shows_gas().then_some(run.tally.gas),
         module_signed,
-        bytes_changed: run.session.bytes_changed(),
+        bytes_changed: session.bytes_changed(),
         last: run.tally.last,
         end,
         log: run.verifier.summary().clone(),
         assigned: run.tally.assigned,
         resumed_after: run.start.map(|state| state.nonce),
-        tracker: run.session.tracker_name(),
+        tracker: session.tracker_name(),
+        engines,
     })
 }
 
@@ -209,7 +227,7 @@ fn start_of(source: &mut Source, options: &Options) -> Result<Option<SavedState>
 
 struct Run<'o> {
     source: Source,
-    session: Session,
+    session: Lockstep,
     verifier: LogVerifier,
     options: &'o Options,
     start: Option<SavedState>,
@@ -276,7 +294,7 @@ struct Tally {
 
 fn evaluate(
     page: Vec<LoggedStep>,
-    session: &mut Session,
+    session: &mut Lockstep,
     options: &Options,
     start: Option<Nonce>,
     position: Option<(u64, u64)>,
@@ -288,14 +306,14 @@ fn evaluate(
             session.skip(&logged.entry)?;
             continue;
         }
-        let report = session.step_assigned(&logged.entry, logged.assigned.as_ref())?;
+        let report = session.step(&logged.entry, logged.assigned.as_ref())?;
         tally.steps += 1;
         tally.failed += u64::from(report.receipt.outcome != ao_commit::Outcome::Ok);
         tally.gas = tally.gas.saturating_add(report.receipt.gas);
         tally.assigned += u64::from(logged.assigned.is_some());
         tally.last = Some((report.nonce, report.receipt_hash));
         if options.from.is_none_or(|from| report.nonce >= from) {
-            observer(Observed { logged: &logged, report: &report, session, position })?;
+            observer(Observed { logged: &logged, report: &report, session: &mut session.session, position })?;
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use ao_kernel::message::dedup;
 use ao_kernel::message::{Item, Message, Party, Shown, needs_process_of_old, write_env};
 use ao_kernel::profile::Profile;
 use ao_kernel::result::{Evaluated, OutcomeKind};
-use ao_kernel::{Fork, Machine, Module, ProcessLimits, Registers, Tracker};
+use ao_kernel::{Engine, Fork, Machine, Module, ProcessLimits, Registers, Tracker};
 use ao_log::bundle::ModuleMeta;
 use ao_log::{Assigned, LogEntry, Nonce};
 use ao_wire::{DataItem, MessageId, Tag};
@@ -107,7 +107,8 @@ impl Setup {
         })
     }
 
-    pub(crate) fn is_metered(&self) -> bool {
+    /// Whether results show gas, and the state remembers it.
+    pub(crate) fn shows_gas(&self) -> bool {
         self.module.format().is_metering()
     }
 
@@ -318,6 +319,15 @@ impl Session {
     /// Bytes of memory hashed so far: the groups found changed at each commit.
     pub fn bytes_changed(&self) -> u64 {
         self.groups_changed * ao_kernel::GROUP_BYTES as u64
+    }
+
+    /// What runs the module.
+    pub fn engine(&self) -> Engine {
+        self.setup.module.engine()
+    }
+
+    pub(crate) fn shows_gas(&self) -> bool {
+        self.setup.shows_gas()
     }
 
     /// How written memory is found.

@@ -2,9 +2,10 @@
 //!
 //! Not here: the replay itself (`run`).
 //! Invariant: `Matched` names the nonces that were compared, at least one; each of them had a recorded receipt that is
-//! equal to the computed one in all its bytes.
+//! equal to the computed one in all its bytes, or in all that [`verify`] says.
 
 use ao_commit::Receipt;
+use ao_kernel::Engine;
 use ao_log::Nonce;
 use ao_wire::MessageId;
 
@@ -48,7 +49,9 @@ pub struct Divergence {
 
 /// Replays a bundle and compares each receipt.
 ///
-/// The whole bundle is read and evaluated even past a divergence, so that the report is complete.
+/// The whole bundle is read and evaluated even past a divergence, so that the report is complete. On
+/// [`Engine::Original`] what depends on gas is not compared: gas, and with it the chain of receipts; in the formats that
+/// show gas to people the result and the state root too.
 ///
 /// # Errors
 /// As [`run`], and for a recorded receipt that is none.
@@ -58,22 +61,27 @@ pub fn verify(
     progress: &mut Observer<'_>,
 ) -> Result<(Report, Verdict), ReplayError> {
     let (mut diverged, mut missing, mut compared) = (None, None, None::<(Nonce, Nonce)>);
-    let report =
-        run(source, options, &mut |observed: Observed<'_>| {
-            let nonce = observed.report.nonce;
-            match &observed.logged.receipt {
-                None if missing.is_none() => missing = Some(nonce),
-                Some(bytes) if diverged.is_none() => {
-                    compared = Some((compared.map_or(nonce, |(first, _)| first), nonce));
-                    let recorded = Receipt::decode(bytes).map_err(|source| ReplayError::Receipt { nonce, source })?;
-                    diverged = compare(&recorded, &observed.report.receipt).map(|(field, recorded, computed)| {
-                        Divergence { nonce, message: observed.report.message, field, recorded, computed }
-                    });
-                }
-                _ => {}
+    let report = run(source, options, &mut |observed: Observed<'_>| {
+        let nonce = observed.report.nonce;
+        match &observed.logged.receipt {
+            None if missing.is_none() => missing = Some(nonce),
+            Some(bytes) if diverged.is_none() => {
+                compared = Some((compared.map_or(nonce, |(first, _)| first), nonce));
+                let recorded = Receipt::decode(bytes).map_err(|source| ReplayError::Receipt { nonce, source })?;
+                let uncounted = observed.session.engine() == Engine::Original;
+                let skipped: &[&str] = match (uncounted, observed.session.shows_gas()) {
+                    (false, _) => &[],
+                    (true, false) => &["gas", "previous receipt"],
+                    (true, true) => &["gas", "previous receipt", "result hash", "state root"],
+                };
+                diverged = compare(&recorded, &observed.report.receipt, skipped).map(|(field, recorded, computed)| {
+                    Divergence { nonce, message: observed.report.message, field, recorded, computed }
+                });
             }
-            progress(observed)
-        })?;
+            _ => {}
+        }
+        progress(observed)
+    })?;
     let verdict = match (diverged, missing, compared) {
         (Some(divergence), ..) => Verdict::Diverged(divergence),
         (None, None, Some((first, last))) => Verdict::Matched { first, last },
@@ -83,7 +91,7 @@ pub fn verify(
 }
 
 /// The first field in which two receipts differ, with both values. What is given to a step comes before what it led to.
-fn compare(recorded: &Receipt, computed: &Receipt) -> Option<(&'static str, String, String)> {
+fn compare(recorded: &Receipt, computed: &Receipt, skipped: &[&str]) -> Option<(&'static str, String, String)> {
     type Shown = fn(&Receipt) -> String;
     let fields: [(&'static str, Shown); 10] = [
         ("process", |r| hex(&r.process)),
@@ -97,7 +105,7 @@ fn compare(recorded: &Receipt, computed: &Receipt) -> Option<(&'static str, Stri
         ("previous receipt", |r| hex(&r.prev)),
         ("state root", |r| r.state_root.map_or_else(|| "none".to_owned(), |root| hex(&root))),
     ];
-    fields.into_iter().find_map(|(name, value)| {
+    fields.into_iter().filter(|(name, _)| !skipped.contains(name)).find_map(|(name, value)| {
         let (recorded, computed) = (value(recorded), value(computed));
         (recorded != computed).then_some((name, recorded, computed))
     })

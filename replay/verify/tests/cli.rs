@@ -60,10 +60,50 @@ fn a_divergence_exits_with_1_and_names_nonce_message_field_and_values() {
 }
 
 #[test]
+fn engines_that_agree_exit_with_0_and_engines_that_do_not_with_1_and_the_first_difference() {
+    let mut place = Place::new("nan_bits");
+    // The dividend becomes a NaN with a payload: instrumentation hides the payload, the module as published shows it.
+    let zero = [&[0x44][..], &[0; 8]].concat();
+    let at = place.guest.wasm.windows(9).position(|bytes| bytes == zero).expect("the guest divides 0.0");
+    place.guest.wasm[at + 1..at + 9].copy_from_slice(&0x7FF8_0001_0000_0000_u64.to_le_bytes());
+    let bundle = text(&place.pack(&place.log(), "x.bundle", &[]));
+    for engine in ["wasmer", "wasmi", "both"] {
+        let ended = place.replay(["verify", "--json", "--engine", engine, &bundle]);
+        assert_eq!(ended.code, Some(0), "{engine}: {ended:?}");
+        let engines = if engine == "both" { vec!["wasmer", "wasmi"] } else { vec![engine] };
+        assert_eq!(json(&ended.out)["engines"], Value::from(engines));
+    }
+    let ended = place.replay(["run", "--json", "--engine", "both", "--original", &bundle]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let found = &json(&ended.out)["disagreement"];
+    assert_eq!((&found["nonce"], &found["field"]), (&Value::from(2), &Value::from("result")));
+    let named = |side: usize| found["found"][side]["engine"].as_str().expect("a name").to_owned();
+    assert_eq!([named(0), named(1)], ["wasmer", "wasmi on the original"]);
+    let value = |side: usize| found["found"][side]["value"].as_str().expect("an excerpt").to_owned();
+    let shows = |side: usize, bits: u32| value(side).contains(&format!("\"{bits}\""));
+    assert!(shows(0, 0xFFF8_0000) && shows(1, 0x7FF8_0001), "{found}");
+    assert!(ended.err.contains("DISAGREE at nonce 2, message "), "{}", ended.err);
+
+    let ended = place.replay(["verify", "--json", "--engine", "wasmi", "--original", &bundle]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(json(&ended.out)["verdict"]["diverged"]["field"], "result hash");
+}
+
+#[test]
+fn a_module_as_published_leads_where_the_receipts_say() {
+    let place = Place::new("error_answer");
+    let bundle = text(&place.pack(&place.log(), "x.bundle", &["--strict"]));
+    for engine in ["wasmi", "both"] {
+        let ended = place.replay(["verify", "--engine", engine, "--original", &bundle]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_exits_with_2() {
     let place = Place::new("counter");
     let log = text(&place.log());
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 10] = [
         &[],
         &["evaluate"],
         &["verify"],
@@ -72,6 +112,10 @@ fn a_wrong_command_line_exits_with_2() {
         &["pack", &log],
         &["run", "--signatures", "some", &log],
         &["trace", "--memory", "md5", &log],
+        &["run", "--engine", "v8", &log],
+        &["run", "--original", &log],
+        // Its receipts would lack the gas.
+        &["pack", "--engine", "wasmi", "--original", &log, "-o", "x.bundle"],
     ];
     for arguments in wrong {
         let ended = place.replay(arguments);
@@ -138,6 +182,7 @@ fn json_holds_every_figure_and_quiet_prints_none() {
         "assigned",
         "gas",
         "dirty_bytes",
+        "engines",
         "tracker",
         "memory_bytes",
         "memory_root",

@@ -33,6 +33,17 @@ pub enum Engine {
     Original,
 }
 
+impl Engine {
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wasmer => "wasmer",
+            Self::Wasmi => "wasmi",
+            Self::Original => "wasmi on the original",
+        }
+    }
+}
+
 /// A module that instances are made from.
 #[derive(Clone)]
 pub(crate) enum Compiled {
