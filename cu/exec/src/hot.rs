@@ -48,10 +48,7 @@ impl Hot {
         let setup = modules.setup(store, process)?;
         let last = store.last_position(process).of(process)?.map(|position| position.nonce);
         let until = at.or(last);
-        let saved = match until {
-            Some(nonce) => load(store, process, nonce)?,
-            None => None,
-        };
+        let saved = until.and_then(|nonce| load(store, process, nonce));
         let Some(saved) = saved else {
             let session = Session::start(setup, Nonce(0)).of(process)?;
             return Self { process, session, last: None, unsaved: 0 }.replay(store, until);
@@ -147,14 +144,12 @@ impl Hot {
 }
 
 /// The newest saved state at or before a nonce. One that is damaged is as good as none: the log gives it again.
-fn load(store: &Store, process: ProcessId, nonce: Nonce) -> Result<Option<SavedState>, ExecError> {
-    match store.load_checkpoint(process, nonce) {
-        Ok(found) => Ok(found.map(|found| SavedState { nonce: found.nonce, meta: found.meta, body: found.body })),
-        Err(error) => {
-            tracing::warn!(%process, %nonce, %error, "a checkpoint cannot be read: evaluating from the beginning");
-            Ok(None)
-        }
-    }
+fn load(store: &Store, process: ProcessId, nonce: Nonce) -> Option<SavedState> {
+    let found = store.load_checkpoint(process, nonce).unwrap_or_else(|error| {
+        tracing::warn!(%process, %nonce, %error, "a checkpoint cannot be read: evaluating from the beginning");
+        None
+    })?;
+    Some(SavedState { nonce: found.nonce, meta: found.meta, body: found.body })
 }
 
 fn stored(store: &Store, process: ProcessId, nonce: Nonce) -> Result<Option<StepRecord>, ExecError> {

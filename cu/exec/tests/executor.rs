@@ -1,6 +1,8 @@
 //! Many processes on many threads: whatever is evicted, shared, cancelled, dry-run or killed, the receipts are those of
 //! one session that evaluates the log alone.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -81,7 +83,9 @@ fn dry_run() -> DryRun {
 fn many_processes_under_a_small_budget_give_the_receipts_of_sessions_that_run_alone() {
     let logs: Vec<LogBuilder> = (0..12).map(|number| log(number, MESSAGES)).collect();
     let store = Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
-    logs.iter().for_each(|log| keep(&store, log));
+    for log in &logs {
+        keep(&store, log);
+    }
     // Room for two or three of them.
     let executor = executor(&store, 60 << 10);
     std::thread::scope(|scope| {

@@ -141,12 +141,11 @@ impl Unit {
         to: Option<Id>,
         max_age: Duration,
     ) -> Result<Vec<u8>, UnitError> {
-        let at = match to {
-            Some(message) => Some(self.step(process, message).await?.position.nonce),
-            None => {
-                self.try_catch_up(process, max_age).await?;
-                None
-            }
+        let at = if let Some(message) = to {
+            Some(self.step(process, message).await?.position.nonce)
+        } else {
+            self.try_catch_up(process, max_age).await?;
+            None
         };
         Ok(self.executor.dry_run(process, run, at).await?)
     }

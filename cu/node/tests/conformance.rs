@@ -11,6 +11,8 @@
 //! `{process}`, `{message N}`, `{assignment N}`, `{cursor N SORT}` stand for what the log of the test has at nonce N;
 //! `{absent}` for an id that nothing has.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -53,10 +55,8 @@ impl World {
         while let Some((before, after)) = rest.split_once('{') {
             let value = after.split_once('}').and_then(|(name, behind)| Some((self.value(name)?, behind)));
             filled.push_str(before);
-            match value {
-                Some((value, behind)) => (filled, rest) = (filled + &value, behind),
-                None => (filled, rest) = (filled + "{", after),
-            }
+            let (value, behind) = value.unwrap_or_else(|| ("{".to_owned(), after));
+            (filled, rest) = (filled + &value, behind);
         }
         filled + rest
     }
@@ -93,7 +93,7 @@ impl World {
                     request = Some((method.to_owned(), path.to_owned()));
                 }
                 ">>" => {
-                    headers.push(text.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned())).expect("a header"))
+                    headers.push(text.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned())).expect("a header"));
                 }
                 "|" => body.push_str(&text),
                 "<" => {

@@ -103,7 +103,7 @@ impl Http {
 
     /// A binary answer to GET.
     pub(crate) async fn raw(&self, url: &str) -> Result<Vec<u8>, SourceError> {
-        self.retried(Method::GET, url, None, self.options.raw_bytes_max, |_, bytes, _| Ok(bytes)).await
+        self.retried(Method::GET, url, None, self.options.raw_bytes_max, |_, bytes, _| Ok(bytes.to_vec())).await
     }
 
     /// What `read` makes of the answer. A plain function, not an `AsyncFn`, whose futures no thread pool takes.
@@ -113,7 +113,7 @@ impl Http {
         url: &str,
         body: Option<&str>,
         max: usize,
-        read: fn(&str, Vec<u8>, u32) -> Result<T, Failed>,
+        read: fn(&str, &[u8], u32) -> Result<T, Failed>,
     ) -> Result<T, SourceError> {
         let deadline = Instant::now() + Duration::from_millis(self.options.budget_ms);
         let longest = Duration::from_millis(self.options.backoff_max_ms);
@@ -121,7 +121,7 @@ impl Http {
         let mut tries = 1;
         loop {
             let Failed { error, again, wait } =
-                match self.attempt(&method, url, body, max, tries).await.and_then(|bytes| read(url, bytes, tries)) {
+                match self.attempt(&method, url, body, max, tries).await.and_then(|bytes| read(url, &bytes, tries)) {
                     Ok(answer) => return Ok(answer),
                     Err(failed) => failed,
                 };
@@ -176,10 +176,10 @@ impl Http {
     }
 }
 
-fn parse<T: DeserializeOwned>(url: &str, bytes: Vec<u8>, tries: u32) -> Result<T, Failed> {
+fn parse<T: DeserializeOwned>(url: &str, bytes: &[u8], tries: u32) -> Result<T, Failed> {
     let url = url.to_owned();
     // A cut answer may come whole the next time.
-    serde_json::from_slice(&bytes).map_err(|source| Failed {
+    serde_json::from_slice(bytes).map_err(|source| Failed {
         again: source.is_eof(),
         error: Box::new(SourceError::Json { url, tries, source }),
         wait: None,

@@ -12,7 +12,7 @@ use ao_tests::Network;
 use serde_json::Value;
 
 /// Longest that an answer may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A compute unit, until it is dropped.
 pub(crate) struct Unit {
@@ -85,7 +85,7 @@ impl Unit {
     ) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: String = headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
         let length = body.len();
         write!(
             stream,
