@@ -1,7 +1,7 @@
 //! Why something could not be fetched, or is refused.
 
-use ao_log::{FolderError, LogFault, Nonce};
-use ao_wire::{AssignmentId, Id, IdError, ModuleId, ProcessId};
+use ao_log::{AssignedError, FolderError, LogFault, Nonce};
+use ao_wire::{AssignmentId, Id, IdError, MessageId, ModuleId, ProcessId};
 use thiserror::Error;
 
 /// Failure to fetch or to believe. Whatever concerns a log names process and nonce.
@@ -197,6 +197,15 @@ pub enum SourceError {
         named: Id,
         /// The id by its signature.
         found: Id,
+    },
+    /// An assigned transaction is not what its owner signed, or another one.
+    #[error("assigned transaction {id}")]
+    Assigned {
+        /// The transaction.
+        id: MessageId,
+        /// What is wrong.
+        #[source]
+        source: Box<AssignedError>,
     },
     /// A module's binary is not one.
     #[error("module {module}: what the gateway serves does not begin as WebAssembly does")]

@@ -112,6 +112,13 @@ async fn to_folder(
     let mut fetched = 0;
     while let Some(entries) = fetcher.next_page().await? {
         for entry in &entries {
+            // First, so that no entry is there without what it assigns.
+            if let Some(id) = entry.elsewhere(process)
+                && LogFolder::open(path)?.assigned(id)?.is_none()
+            {
+                let (assigned, json) = gateway.assigned_with_json(id).await?;
+                writer.assigned(&assigned, &json)?;
+            }
             writer.entry(entry)?;
         }
         fetched += entries.len() as u64;
@@ -149,9 +156,10 @@ async fn to_bundle(
     item: &[u8],
 ) -> Result<FetchReport, SourceError> {
     let bundle = |source| SourceError::Bundle { file: path.display().to_string(), source };
+    let process = fetcher.process().id;
     let module = gateway.module(fetcher.process().module).await?;
     let manifest = Manifest {
-        process: fetcher.process().id,
+        process,
         first_nonce: Nonce(0),
         chain_rule: ChainRule::Legacy,
         profile: profile.to_owned(),
@@ -163,8 +171,13 @@ async fn to_bundle(
     writer.module(&module.meta, Some(&mut wasm as &mut dyn Read)).map_err(bundle)?;
     let mut fetched = 0;
     while let Some(entries) = fetcher.next_page().await? {
-        for LogEntry { nonce, assignment, message } in &entries {
-            writer.entry(*nonce, assignment, message.as_deref()).map_err(bundle)?;
+        for entry in &entries {
+            writer.entry(entry.nonce, &entry.assignment, entry.message.as_deref()).map_err(bundle)?;
+            if let Some(id) = entry.elsewhere(process) {
+                let encoded = gateway.assigned(id).await?.encode();
+                let encoded = encoded.map_err(|source| SourceError::Assigned { id, source: Box::new(source) })?;
+                writer.transcript(entry.nonce, &encoded).map_err(bundle)?;
+            }
         }
         fetched += entries.len() as u64;
     }

@@ -1,16 +1,18 @@
 //! An Arweave gateway: transactions by GraphQL, their data by `/raw/`; modules, and items whose bytes a scheduler damaged.
 //!
-//! *Not here:* layer-1 signatures. A transaction's id is checked against its signature; that the signature covers the rest
-//! is known only of data items.
+//! *Not here:* what is done with them.
+//!
+//! Invariant: items, modules that are items, and assigned transactions have their signatures checked; of what else a
+//! gateway describes ([`Transaction`]) only the id is checked against the signature.
 //!
 //! # Source
 //! `permaweb/ao` `servers/cu/src/effects/ao-gateway.js` (the questions) at `ff178d51`.
 
 use std::collections::BTreeMap;
 
-use ao_log::Module;
 use ao_log::bundle::{ModuleMeta, ModuleTag};
-use ao_wire::{DataItem, Id, ModuleId, b64u};
+use ao_log::{Assigned, AssignedError, Module};
+use ao_wire::{DataItem, Id, MessageId, ModuleId, Transaction as Arweave, b64u};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -145,6 +147,30 @@ impl GatewayClient {
             item_prefix,
         };
         Ok(Module { meta, wasm })
+    }
+
+    /// A transaction that an assignment names, its signature checked down to its data.
+    ///
+    /// # Errors
+    /// No answer; nothing that its owner signed.
+    pub async fn assigned(&self, id: MessageId) -> Result<Assigned, SourceError> {
+        Ok(self.assigned_with_json(id).await?.0)
+    }
+
+    /// As [`assigned`](Self::assigned), with the words of the node it was read from, unless it is a data item.
+    pub(crate) async fn assigned_with_json(&self, id: MessageId) -> Result<(Assigned, Vec<u8>), SourceError> {
+        if let Some(item) = self.item(id.id()).await? {
+            return Ok((Assigned::Item(item), Vec::new()));
+        }
+        let wrong = |source| SourceError::Assigned { id, source: Box::new(source) };
+        let json = self.http.raw(&format!("{}/tx/{id}", self.url)).await?;
+        let read = Arweave::from_json(&json).map_err(AssignedError::from);
+        let (transaction, inline) = read.map_err(wrong)?;
+        let elsewhere = inline.is_empty() && transaction.data_size > 0;
+        let data = Some(if elsewhere { self.raw(id.id()).await? } else { inline });
+        let assigned = Assigned::Transaction { transaction: Box::new(transaction), data };
+        assigned.check_id(id).and_then(|()| assigned.verify()).map_err(wrong)?;
+        Ok((assigned, json))
     }
 
     /// The bytes of an item from whatever there is: `/raw/` may serve the item itself or its data, and the other fields

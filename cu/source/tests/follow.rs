@@ -187,3 +187,34 @@ async fn a_whole_log_is_saved_as_folder_and_as_bundle_and_a_folder_goes_on() {
     assert_eq!((entries, reader.root()), (9, report.root));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing half written is left");
 }
+
+#[tokio::test]
+async fn what_is_assigned_from_elsewhere_is_saved_with_the_log() {
+    let mut world = timed(&[1, 2, 3]);
+    // The log keeps the assignment; the message is had from the gateway.
+    let elsewhere = world.entries[1].message.take().unwrap();
+    let id = DataItem::parse(&elsewhere).unwrap().id();
+    let server = world.scheduler(Pages::ByNonce, 100, |_, page| page);
+    let helper = world.gateway(vec![(id, elsewhere.clone())], vec![]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let output = Output::Folder(path.clone());
+    fetch(world.process, &scheduler(&server), &gateway(&helper), options(9), &output).await.unwrap();
+    let folder = LogFolder::open(&path).unwrap();
+    assert_eq!(folder.assigned(id.into()).unwrap(), Some(ao_log::Assigned::Item(elsewhere.clone())));
+    let path = directory.path().join("some.bundle");
+    let output = Output::Bundle { path: path.clone(), profile: "ao-loader-0.0.49".to_owned() };
+    fetch(world.process, &scheduler(&server), &gateway(&helper), options(9), &output).await.unwrap();
+    let mut reader = ao_log::bundle::BundleReader::new(std::fs::File::open(&path).unwrap()).unwrap();
+    let mut beside = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        if let ao_log::bundle::Record::Transcript { nonce, bytes } = record {
+            beside.push((nonce, ao_log::Assigned::decode(bytes).unwrap()));
+        }
+    }
+    assert_eq!(beside, [(Nonce(1), ao_log::Assigned::Item(elsewhere))]);
+
+    let nobody = world.gateway(vec![], vec![]);
+    let missing = fetch(world.process, &scheduler(&server), &gateway(&nobody), options(9), &output).await;
+    assert!(matches!(missing, Err(SourceError::Status { status: 404, .. })), "{missing:?}");
+}

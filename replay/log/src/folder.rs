@@ -255,6 +255,25 @@ impl LogFolderWriter {
         }
     }
 
+    /// Writes a transaction that an assignment names: a data item as such, another as `json`, the words of the node
+    /// that it was read from, and its data.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn assigned(&self, assigned: &Assigned, json: &[u8]) -> Result<(), FolderError> {
+        let folder = self.root.join(ASSIGNED);
+        fs::create_dir_all(&folder).map_err(|source| FolderError::Io { path: folder.clone(), source })?;
+        let write = |suffix: &str, bytes: &[u8]| write_new(&folder.join(format!("{}{suffix}", assigned.id())), bytes);
+        match assigned {
+            Assigned::Item(item) => write(SUFFIX, item),
+            Assigned::Transaction { data, .. } => {
+                // What has no data file may have its data in the JSON: the file that names the transaction is last.
+                data.as_ref().map_or(Ok(()), |data| write(".data", data))?;
+                write(".json", json)
+            }
+        }
+    }
+
     /// Writes one entry.
     ///
     /// # Errors
