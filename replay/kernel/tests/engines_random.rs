@@ -41,23 +41,14 @@ fn guests() -> Vec<(String, Vec<u8>)> {
 
 /// Where a guest's code, data, globals and element segments lie.
 fn places(wasm: &[u8]) -> Vec<usize> {
-    let mut places = Vec::new();
-    for payload in Parser::new(0).parse_all(wasm) {
-        match payload.unwrap() {
-            Payload::CodeSectionEntry(body) => places.extend(body.range().start as usize..body.range().end as usize),
-            Payload::DataSection(section) => {
-                places.extend(section.range().start as usize..section.range().end as usize)
-            }
-            Payload::GlobalSection(section) => {
-                places.extend(section.range().start as usize..section.range().end as usize)
-            }
-            Payload::ElementSection(section) => {
-                places.extend(section.range().start as usize..section.range().end as usize)
-            }
-            _ => {}
-        }
-    }
-    places
+    let ranges = Parser::new(0).parse_all(wasm).filter_map(|payload| match payload.unwrap() {
+        Payload::CodeSectionEntry(body) => Some(body.range()),
+        Payload::DataSection(section) => Some(section.range()),
+        Payload::GlobalSection(section) => Some(section.range()),
+        Payload::ElementSection(section) => Some(section.range()),
+        _ => None,
+    });
+    ranges.flat_map(|range| range.start as usize..range.end as usize).collect()
 }
 
 /// A mutant that is a valid module, if one of a few is; else one that is not.
