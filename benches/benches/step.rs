@@ -12,7 +12,7 @@ use ao_benches::peer::Reference;
 use ao_benches::{aos, aos_lowered_by_binaryen};
 use ao_commit::CheckpointPolicy;
 use ao_kernel::profile::STACK_LIMIT;
-use ao_kernel::rewrite::{Plan, instrument, lower};
+use ao_kernel::rewrite::{Charging, Plan, instrument, lower};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, criterion_group, criterion_main, measurement::WallTime};
 
 /// Steps before anything is measured: the spawn, and enough for Lua's heap and the caches to settle.
@@ -102,10 +102,16 @@ fn rewriting(c: &mut Criterion) {
     let mut group = group(c, "step of bare wasmer");
     let stack_limit = Some(STACK_LIMIT);
     let plans = [
-        ("exact addresses", Plan { stack_limit: None, canonical_nan: false }),
-        ("exact addresses, canonical NaN", Plan { stack_limit: None, canonical_nan: true }),
-        ("exact addresses, stack bound", Plan { stack_limit, canonical_nan: false }),
-        ("exact addresses, canonical NaN, stack bound", Plan { stack_limit, canonical_nan: true }),
+        ("exact addresses", Plan { stack_limit: None, canonical_nan: false, gas: None }),
+        ("exact addresses, canonical NaN", Plan { stack_limit: None, canonical_nan: true, gas: None }),
+        ("exact addresses, stack bound", Plan { stack_limit, canonical_nan: false, gas: None }),
+        ("exact addresses, canonical NaN, stack bound", Plan { stack_limit, canonical_nan: true, gas: None }),
+        ("all of these, gas", Plan { stack_limit, canonical_nan: true, gas: Some(Charging::DEFAULT) }),
+        (
+            "all of these, gas without slack",
+            Plan { stack_limit, canonical_nan: true, gas: Some(Charging::Regions { slack: 0 }) },
+        ),
+        ("all of these, gas at each block", Plan { stack_limit, canonical_nan: true, gas: Some(Charging::EachBlock) }),
     ];
     bare(&mut group, "plainly lowered", aos_lowered_by_binaryen);
     for (name, plan) in plans {

@@ -11,10 +11,11 @@ use std::fmt;
 
 use ao_kernel::guest::{Guest, Interrupt, TrapKind, Val};
 use ao_kernel::host::{self, GAS_LIMIT_DEFAULT, HostFn, HostState, ValType};
+use ao_kernel::rewrite::EXPORT_GAS;
 use wasmer::sys::{Cranelift, CraneliftOptLevel, EngineBuilder};
 use wasmer::{
-    AsStoreMut, ExternType, Function, FunctionEnv, FunctionEnvMut, FunctionType, Imports, Memory, Module, RuntimeError,
-    Store, StoreMut, Table, Type, Value,
+    AsStoreMut, ExternType, Function, FunctionEnv, FunctionEnvMut, FunctionType, Global, Imports, Memory, Module,
+    RuntimeError, Store, StoreMut, Table, Type, Value,
 };
 
 use crate::AOS_FORMAT;
@@ -28,6 +29,7 @@ struct Parts {
     functions: HashMap<String, Function>,
     entries: HashMap<u32, Function>,
     table: Table,
+    gas: Option<Global>,
     memory: Memory,
 }
 
@@ -77,6 +79,7 @@ impl Bare {
             functions: exports.iter().functions().map(|(name, function)| (name.clone(), function.clone())).collect(),
             entries: HashMap::new(),
             table: exports.get_table("__indirect_function_table").expect("aos exports its table").clone(),
+            gas: exports.get_global(EXPORT_GAS).ok().cloned(),
             memory: exports.get_memory("memory").expect("aos exports its memory").clone(),
         };
         env.as_mut(&mut store).parts = Some(parts);
@@ -180,6 +183,17 @@ impl Guest for Context<'_> {
     }
 
     fn set_call_depth(&mut self, _: i32) {}
+
+    fn gas_left(&mut self) -> i64 {
+        let gas = self.parts().gas.clone();
+        gas.map_or(i64::MAX, |gas| gas.get(&mut self.store).i64().expect("the counter is an i64"))
+    }
+
+    fn set_gas_left(&mut self, left: i64) {
+        if let Some(gas) = self.parts().gas.clone() {
+            gas.set(&mut self.store, Value::I64(left)).expect("the counter is a mutable i64");
+        }
+    }
 }
 
 fn val_type(ty: Type) -> ValType {

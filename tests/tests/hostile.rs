@@ -208,9 +208,15 @@ fn a_table_is_part_of_the_state() {
 }
 
 #[test]
-fn a_guest_that_never_ends_runs_out_of_gas_where_gas_is_counted() {
+fn a_guest_that_never_ends_runs_out_of_gas_in_every_format() {
     let limits = ProcessLimits { compute_max: 3_000_000_000, ..LIMITS };
-    for (bits, format) in [(32, ModuleFormat::Emscripten4Metering), (64, ModuleFormat::Wasm64Metering)] {
+    let formats = [
+        (32, ModuleFormat::Emscripten4),
+        (32, ModuleFormat::Emscripten4Metering),
+        (64, ModuleFormat::Wasm64),
+        (64, ModuleFormat::Wasm64Metering),
+    ];
+    for (bits, format) in formats {
         let module = Module::load(&Guest::load("spin", bits).wasm, format, None).expect("admitted");
         let mut machine = start(&module, &limits);
         assert_eq!(number(&step(&mut machine, "plain")), 1);

@@ -73,7 +73,7 @@ pub enum StartError {
     #[error("the module defines no memory")]
     NoMemory,
     /// The module was not instrumented.
-    #[error("the module lacks the call-depth counter")]
+    #[error("the module lacks the counters of call depth and gas")]
     NotInstrumented,
     /// The initial memory is larger than the process' limit.
     #[error("the module starts with {initial_bytes} bytes of memory, the limit is {limit_bytes}")]

@@ -43,7 +43,7 @@ pub enum Interrupt {
     Exit(i32),
     /// The glue called `abort(text)`, or a JavaScript exception would have been thrown with this text.
     Abort(String),
-    /// The gas limit of a metering format was passed (`out of gas!`).
+    /// The gas limit was passed: that of every format, or in a metering format the reference's own.
     OutOfGas,
 }
 
@@ -100,4 +100,8 @@ pub trait Guest {
     fn call_depth(&mut self) -> i32;
     /// …and restored when a longjmp unwound through it.
     fn set_call_depth(&mut self, depth: i32);
+    /// What is left of the gas of this step; below zero it ran out.
+    fn gas_left(&mut self) -> i64;
+    /// Sets it, before a step and when a host call charges.
+    fn set_gas_left(&mut self, left: i64);
 }

@@ -9,11 +9,12 @@ use std::collections::BTreeSet;
 use crate::engine::{Instance, Tables};
 use crate::error::{MachineError, StartError};
 use crate::fork::{Fork, Idle};
-use crate::guest::{Interrupt, Val};
+use crate::guest::{Guest, Interrupt, Val};
 use crate::host::{self, HostState};
 use crate::memory::{DirtyTracker, GROUP_BYTES, Image, MemcmpTracker, MemoryError, best_tracker};
 use crate::module::Module;
 use crate::result::{self, Evaluated, GuestFailure};
+use crate::rewrite::EXPORT_START;
 
 /// Steps between two images while nothing fails: what a rollback may have to repeat.
 const IMAGE_EVERY: usize = 32;
@@ -26,7 +27,7 @@ const PENDING_BYTES_MAX: usize = 8 << 20;
 pub struct ProcessLimits {
     /// Bytes of linear memory (`Memory-Limit`).
     pub memory_bytes_max: u64,
-    /// Gas per step in the metering formats (`Compute-Limit`).
+    /// Gas per step (`Compute-Limit`), by our count and in the metering formats by the reference's as well.
     pub compute_max: u64,
 }
 
@@ -73,6 +74,8 @@ pub struct Step {
     pub evaluated: Evaluated,
     /// What kept the guest from answering, if anything did.
     pub interrupt: Option<Interrupt>,
+    /// Gas used; what is beyond the limit if it ran out.
+    pub gas: u64,
     /// Gas by the reference's count, in the metering formats; else 0.
     pub gas_used: u64,
 }
@@ -111,8 +114,12 @@ impl Machine {
     ) -> Result<Self, StartError> {
         let mut instance = module.instantiate(limits)?;
         instance
-            .start()
-            .and_then(|()| instance.with(host::boot))
+            .with(|guest| {
+                host::bounded(guest, |guest| {
+                    start(guest)?;
+                    host::boot(guest)
+                })
+            })
             .map_err(|interrupt| StartError::Boot(format!("{interrupt:?}")))?;
         Self::assemble(instance, env_json, tracker)
     }
@@ -299,7 +306,11 @@ impl Machine {
 
 /// Gives one message to an instance, whatever becomes of its memory afterwards.
 pub(crate) fn evaluate(instance: &mut (dyn Instance + 'static), env_json: &str, message_json: &str) -> Step {
-    let answer = instance.with(|guest| host::handle(guest, message_json, env_json));
+    let (answer, left) = instance.with(|guest| {
+        let answer = host::bounded(guest, |guest| host::handle(guest, message_json, env_json));
+        (answer, guest.gas_left())
+    });
+    let gas = instance.host().compute_max().saturating_add_signed(-left);
     let gas_used = instance.host().gas_used() as u64;
     let (evaluated, interrupt) = match answer {
         Ok(answer) => (result::merge(Ok(&answer), gas_used), None),
@@ -312,5 +323,10 @@ pub(crate) fn evaluate(instance: &mut (dyn Instance + 'static), env_json: &str, 
             (result::merge(Err(failure), gas_used), Some(interrupt))
         }
     };
-    Step { evaluated, interrupt, gas_used }
+    Step { evaluated, interrupt, gas, gas_used }
+}
+
+/// Runs the module's start function, if it has one, under the same guards as everything else.
+fn start(guest: &mut dyn Guest) -> Result<(), Interrupt> {
+    if guest.has_export(EXPORT_START) { guest.call(EXPORT_START, &[]).map(|_| ()) } else { Ok(()) }
 }

@@ -13,7 +13,7 @@ use crate::host::{self, HostState, ModuleFormat, ValType};
 use crate::machine::ProcessLimits;
 use crate::memory::WASM_PAGE_BYTES;
 use crate::profile::{Profile, STACK_LIMIT};
-use crate::rewrite::{self, MeterType, Plan};
+use crate::rewrite::{self, Charging, MeterType, Plan};
 use wasmparser::FuncType;
 
 /// A module that was admitted, rewritten and compiled.
@@ -114,7 +114,7 @@ fn instrumented(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError>
     } else {
         wasm
     };
-    let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
+    let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas: Some(Charging::DEFAULT) };
     Ok(rewrite::instrument(&without_exceptions(wasm, &facts)?, &plan)?)
 }
 

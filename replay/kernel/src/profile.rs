@@ -13,7 +13,7 @@ use crate::host::{CLOCK_START_MS, FILES_BYTES_MAX, NODES_MAX};
 use crate::json::{DEPTH_MAX, VALUES_MAX};
 use crate::limits::{COMPUTE_MAX, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX};
 use crate::result::ANSWER_BYTES_MAX;
-use crate::rewrite::{FRAME_COST, LEAF_COST_MAX};
+use crate::rewrite::{FRAME_COST, GAS_SLACK, LEAF_COST_MAX, WEIGHTS};
 
 /// Stack a guest may use in one call from the host.
 ///
@@ -65,6 +65,8 @@ impl Profile {
             ("clock.start-ms", CLOCK_START_MS.to_string()),
             ("files.bytes-max", FILES_BYTES_MAX.to_string()),
             ("files.nodes-max", NODES_MAX.to_string()),
+            ("gas.slack", GAS_SLACK.to_string()),
+            ("gas.weights", WEIGHTS.to_owned()),
             ("json.answer-bytes-max", ANSWER_BYTES_MAX.to_string()),
             ("json.depth-max", DEPTH_MAX.to_string()),
             ("json.values-max", VALUES_MAX.to_string()),
@@ -120,8 +122,15 @@ const RULES: &[(&str, &str)] = &[
     ("exceptions.legacy", "as plain code; one that nobody catches is a trap; no handler sees what the host raises"),
     ("files.tree", "emscripten's MEMFS as the glue boots it, part of the state"),
     ("float.nan", "one quiet NaN, payload 0, sign set"),
+    (
+        "gas.charged",
+        "before each region, for all of it; an arm within the slack as if taken; ends below zero at the next turn of a loop or call of a caller",
+    ),
     ("gas.own", "metering.usegas of the module: integers of 32 bits, with wasm64 of 64; elsewhere the wide one throws"),
-    ("gas.table", "@permaweb/wasm-metering 0.2.2; refilled before each message"),
+    (
+        "gas.reference-table",
+        "@permaweb/wasm-metering 0.2.2; refilled before each message; in metering formats its calls cost no gas of ours",
+    ),
     (
         "heap.ceiling-bytes",
         "formats 1 and 2: 524288000; formats 3 and 4: 4294901760; wasm64: 17179869184, of which 4294901760 can be had",
@@ -181,6 +190,10 @@ const FAULTS: &[(&str, &str)] = &[
         "fault.22-snapshot",
         "memory, its size, globals, tables, clock, files and asyncify state are all kept and all rolled back",
     ),
+    (
+        "fault.23-compute-limit",
+        "Compute-Limit of the process, else of the module, bounds gas in every format, instead of in the metering formats alone",
+    ),
     ("fault.23-memory-limit", "Memory-Limit of the process, else of the module, bounds growth"),
     (
         "fault.23-stack",
@@ -204,7 +217,7 @@ mod tests {
         let text = profile.text();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.is_sorted());
-        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 13, "every name occurs once");
+        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 15, "every name occurs once");
         assert!(lines.iter().all(|line| line.is_ascii() && line.matches(" = ").count() == 1));
         assert!(text.contains("clock.start-ms = 10000\n"));
         assert_eq!(profile.name(), "ao-loader-0.0.49");

@@ -232,3 +232,50 @@ fn a_commit_beside_a_fork_that_was_not_used_yet_changes_neither() {
     assert_eq!(state(&mut machine), committed);
     assert_eq!(output(&machine.step("x").unwrap()), "C");
 }
+
+#[test]
+fn an_endless_loop_ends_as_out_of_gas_and_is_taken_back() {
+    let body = r#"
+  (table (export "__indirect_function_table") 1 funcref)
+  (func (export "handle") (param i32 i32) (result i32)
+    (if (call $asks (local.get 0)) (then (i32.store (i32.const 200000) (i32.const 1)) (loop $spin (br $spin))))
+    (call $count))
+"#;
+    let wasm = wat::parse_str(format!("(module {ABI} {body})")).unwrap();
+    let limits = ProcessLimits { compute_max: 10_000_000, ..LIMITS };
+    let gas = [Engine::Wasmer, Engine::Wasmi].map(|engine| {
+        let module = Module::load_on(engine, &wasm, ModuleFormat::Emscripten4, None).unwrap();
+        let mut machine = Machine::start(&module, "{}".into(), &limits, Tracker::Best).unwrap();
+        let answered = machine.step("x").unwrap();
+        assert_eq!(output(&answered), "A");
+        assert!((1..limits.compute_max).contains(&answered.gas));
+        let before = state(&mut machine);
+        let step = machine.step("!").unwrap();
+        assert_eq!(step.interrupt, Some(Interrupt::OutOfGas));
+        assert!(step.gas > limits.compute_max);
+        assert_eq!(state(&mut machine), before);
+        assert_eq!(output(&machine.step("x").unwrap()), "B");
+        (answered.gas, step.gas)
+    });
+    assert_eq!(gas[0], gas[1]);
+}
+
+#[test]
+fn the_compute_limit_decides_in_a_format_without_metering() {
+    let wasm = wat::parse_str(format!(
+        "(module {ABI} (table (export \"__indirect_function_table\") 1 funcref)
+           (func (export \"handle\") (param i32 i32) (result i32) (call $count)))"
+    ))
+    .unwrap();
+    let module = Module::load(&wasm, ModuleFormat::Emscripten4, None).unwrap();
+    let step = |compute_max| {
+        let limits = ProcessLimits { compute_max, ..LIMITS };
+        Machine::start(&module, "{}".into(), &limits, Tracker::Best)
+            .map(|mut machine| machine.step(&"x".repeat(5000)).unwrap())
+    };
+    let needed = step(1 << 40).unwrap().gas;
+    assert_eq!(step(needed).unwrap().interrupt, None, "the limit itself may be used");
+    let short = step(needed - 1).unwrap();
+    assert_eq!((short.interrupt, short.gas), (Some(Interrupt::OutOfGas), needed));
+    assert!(step(1).is_err(), "boot is bounded too");
+}

@@ -237,7 +237,7 @@ fn argument(rng: &mut Rng) -> V {
 fn address_facts_never_let_a_wide_address_alias_a_narrow_one() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (programs, begin) = (number("REWRITE_PROGRAMS", 500_u64), number("REWRITE_SEED", 0_u64));
-    let plan = Plan { stack_limit: None, canonical_nan: false };
+    let plan = Plan { stack_limit: None, canonical_nan: false, gas: None };
     let (mut returned, mut out_of_bounds) = (0_u64, 0_u64);
     for seed in begin..begin + programs {
         let wasm = Generator { rng: Rng(seed), open: 1, loops: 0 }.module();

@@ -17,7 +17,7 @@ use ao_tests::node;
 use rewrite_support::{Machine, Rng, Trap, V, Wasmer, Wasmi};
 
 const STACK_LIMIT: u32 = 20_000;
-const PLAN: Plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
+const PLAN: Plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas: None };
 const FUNCTIONS: u64 = 5;
 /// Arguments of the calls, one after another in one instance.
 const ARGUMENTS: [u32; 5] = [0, 1, 2, 7, 1_000_003];

@@ -47,13 +47,13 @@ impl Both {
     }
 
     fn reset(&mut self) {
-        self.fast.set_global(EXPORT_DEPTH, LIMIT as i32);
-        self.oracle.set_global(EXPORT_DEPTH, LIMIT as i32);
+        self.fast.set_global(EXPORT_DEPTH, V::I32(LIMIT));
+        self.oracle.set_global(EXPORT_DEPTH, V::I32(LIMIT));
     }
 }
 
-const NAN_PLAN: Plan = Plan { stack_limit: None, canonical_nan: true };
-const STACK_PLAN: Plan = Plan { stack_limit: Some(LIMIT), canonical_nan: false };
+const NAN_PLAN: Plan = Plan { stack_limit: None, canonical_nan: true, gas: None };
+const STACK_PLAN: Plan = Plan { stack_limit: Some(LIMIT), canonical_nan: false, gas: None };
 
 /// Bits of NaNs: either sign, quiet and signalling, with payloads.
 const NANS64: [u64; 5] =
@@ -237,8 +237,8 @@ fn a_trap_of_the_guest_does_not_look_like_a_stack_overflow() {
 fn small_functions_without_calls_are_free_and_large_ones_are_not() {
     let text = format!("(module (func (export \"small\")) (func (export \"large\") (local{})))", " i64".repeat(2000));
     let mut both = Both::start(&text, &STACK_PLAN);
-    both.fast.set_global(EXPORT_DEPTH, 0);
-    both.oracle.set_global(EXPORT_DEPTH, 0);
+    both.fast.set_global(EXPORT_DEPTH, V::I32(0));
+    both.oracle.set_global(EXPORT_DEPTH, V::I32(0));
     assert_eq!(both.call("small", &[]), Ok(vec![]));
     assert_eq!(both.call("large", &[]), Err(Trap::Unreachable));
     assert_eq!(both.depth(), DEPTH_EXCEEDED);
@@ -269,7 +269,7 @@ fn state_is_exported_under_hidden_names_and_start_waits_for_the_host() {
 fn reserved_exports_and_impossible_limits_are_refused() {
     let wasm = wat::parse_str("(module (func (export \"aorta:depth\")))").expect("good text");
     assert!(matches!(instrument(&wasm, &STACK_PLAN), Err(RewriteError::ReservedExport { .. })));
-    let plan = Plan { stack_limit: Some(1 << 31), canonical_nan: false };
+    let plan = Plan { stack_limit: Some(1 << 31), canonical_nan: false, gas: None };
     let wasm = wat::parse_str("(module)").expect("good text");
     assert!(matches!(instrument(&wasm, &plan), Err(RewriteError::StackLimit { .. })));
 }

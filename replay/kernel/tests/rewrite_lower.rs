@@ -14,7 +14,7 @@ mod rewrite_support;
 use ao_kernel::rewrite::{MEMORY_PAGES_MAX, Plan, RewriteError, instrument, lower};
 use rewrite_support::{Machine, Outcome, Trap, V, Wasmer, Wasmi};
 
-const PLAN: Plan = Plan { stack_limit: None, canonical_nan: false };
+const PLAN: Plan = Plan { stack_limit: None, canonical_nan: false, gas: None };
 
 /// Calls `run` on both engines and demands that outcome and memory agree.
 fn run(text: &str, args: &[V]) -> Outcome {
@@ -272,7 +272,7 @@ fn damaged_modules_are_errors_and_never_panics() {
         for bit in 0..8 {
             let mut damaged = wasm.clone();
             damaged[at] ^= 1 << bit;
-            let _ = instrument(&damaged, &Plan { stack_limit: Some(100), canonical_nan: true });
+            let _ = instrument(&damaged, &Plan { stack_limit: Some(100), canonical_nan: true, gas: None });
             let _ = lower(&damaged);
         }
         assert!(

@@ -1,4 +1,5 @@
-//! Random modules: instrumented and lowered on wasmer they do what instrumented and unlowered they do on wasmi.
+//! Random modules: instrumented and lowered on wasmer they do what instrumented and unlowered they do on wasmi, use the
+//! same gas, and run out of it at the same place.
 //!
 //! `REWRITE_MODULES` sets how many, `REWRITE_ROUNDS` how often each export is called, `REWRITE_SEED` where to begin; a
 //! failure names its seed.
@@ -14,12 +15,12 @@
 
 mod rewrite_support;
 
-use ao_kernel::rewrite::{EXPORT_DEPTH, EXPORT_START, Plan, instrument, lower};
+use ao_kernel::rewrite::{Charging, EXPORT_DEPTH, EXPORT_START, Plan, instrument, lower};
 use rewrite_support::{Machine, Rng, V, Wasmer, Wasmi};
 use wasmparser::{ExternalKind, Payload, ValType};
 
 const STACK_LIMIT: u32 = 20_000;
-const PLAN: Plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true };
+const PLAN: Plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas: Some(Charging::DEFAULT) };
 const FUEL: u32 = 2_000;
 
 fn variable(name: &str, default: u64) -> u64 {
@@ -115,6 +116,8 @@ struct Tally {
     modules: u64,
     calls: u64,
     traps: u64,
+    /// Calls that ran out of gas.
+    dry: u64,
 }
 
 fn agree(seed: u64, wasm: &[u8], tally: &mut Tally) {
@@ -142,16 +145,22 @@ fn agree(seed: u64, wasm: &[u8], tally: &mut Tally) {
                 continue;
             }
             let args: Vec<_> = params.iter().map(|ty| argument(&mut rng, *ty)).collect();
-            fast.set_global(EXPORT_DEPTH, STACK_LIMIT as i32);
-            oracle.set_global(EXPORT_DEPTH, STACK_LIMIT as i32);
+            // Sometimes so little that it runs out.
+            let gas = if rng.below(2) == 0 { 1 << 40 } else { rng.below(20_000) as i64 };
+            fast.set_global(EXPORT_DEPTH, V::I32(STACK_LIMIT));
+            oracle.set_global(EXPORT_DEPTH, V::I32(STACK_LIMIT));
+            fast.set_gas_left(gas);
+            oracle.set_gas_left(gas);
             let (left, right) = (fast.call(name, &args), oracle.call(name, &args));
             assert_eq!(left, right, "seed {seed}: {name}{args:x?}");
             assert_eq!(fast.global(EXPORT_DEPTH), oracle.global(EXPORT_DEPTH), "seed {seed}: depth after {name}");
+            assert_eq!(fast.gas_left(), oracle.gas_left(), "seed {seed}: gas after {name}{args:x?}");
             // Copies the memory: in long runs, not after every call.
             if round < 2 || round % 16 == 0 {
                 assert_eq!(fast.state(), oracle.state(), "seed {seed}: state after {name}{args:x?}");
             }
             tally.calls += 1;
+            tally.dry += u64::from(fast.gas_left() < 0);
             tally.traps += u64::from(left.is_err());
         }
     }
@@ -171,9 +180,52 @@ fn run(memory64: bool, modules: u64) {
         }
         agree(seed, &wasm, &mut tally);
     }
-    let Tally { modules, calls, traps } = tally;
-    println!("{modules} modules, {calls} calls, {traps} traps");
-    assert!(calls > modules && traps < calls, "the calls show something");
+    let Tally { modules, calls, traps, dry } = tally;
+    println!("{modules} modules, {calls} calls, {traps} traps, {dry} out of gas");
+    assert!(calls > modules && traps < calls && dry > 0, "the calls show something");
+}
+
+/// Gas of each export of module `seed`, block by block, by regions, and by regions with slack, where nothing trapped.
+fn gas_of_calls(seed: u64, wasm: &[u8]) -> Vec<[i64; 3]> {
+    let charging = [Charging::EachBlock, Charging::Regions { slack: 0 }, Charging::DEFAULT];
+    let mut machines = charging.map(|gas| {
+        let instrumented = instrument(wasm, &Plan { gas: Some(gas), ..PLAN }).expect("instruments");
+        Wasmi::start(&instrumented).ok()
+    });
+    let mut rng = Rng(!seed);
+    let mut found = Vec::new();
+    for (name, params) in functions(wasm).0 {
+        let args: Vec<_> = params.iter().map(|ty| argument(&mut rng, *ty)).collect();
+        let mut used = [0; 3];
+        for (machine, used) in machines.iter_mut().zip(&mut used) {
+            let Some(machine) = machine else { return found };
+            machine.set_global(EXPORT_DEPTH, V::I32(STACK_LIMIT));
+            machine.set_gas_left(1 << 40);
+            if machine.call(&name, &args).is_err() {
+                return found;
+            }
+            *used = (1 << 40) - machine.gas_left();
+        }
+        found.push(used);
+    }
+    found
+}
+
+#[test]
+fn charges_by_regions_add_up_to_those_block_by_block() {
+    let (mut calls, mut exact, mut charged) = (0, 0, 0);
+    for seed in 0..variable("REWRITE_MODULES", 700) {
+        let Some(wasm) = module(seed, seed % 2 == 0).filter(|wasm| !functions(wasm).1) else { continue };
+        for [blocks, regions, with_slack] in gas_of_calls(seed, &wasm) {
+            assert_eq!(regions, blocks, "seed {seed}");
+            assert!(with_slack >= blocks, "seed {seed}: {with_slack} {blocks}");
+            calls += 1;
+            exact += blocks;
+            charged += with_slack;
+        }
+    }
+    println!("{calls} calls: {exact} block by block, {charged} with slack");
+    assert!(calls > 100 && exact > 0);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(crate) fn show(
         let checked = if signatures == Signatures::None { "not checked" } else { "signatures checked" };
         row("assigned transactions", format!("{} ({checked})", report.assigned));
     }
-    row("gas", report.gas.map_or_else(|| "not counted by this format".to_owned(), |gas| gas.to_string()));
+    row("gas", report.gas.to_string());
     row("dirty bytes", format!("{} ({})", report.bytes_changed, report.tracker));
     row("memory", format!("{} bytes", report.end.memory_bytes));
     row("memory root", hex(&report.end.memory_root));

@@ -81,8 +81,8 @@ pub struct Report {
     pub steps: u64,
     /// Steps that did not end with an answer the memory was kept for.
     pub failed: u64,
-    /// Gas, where the module's format counts it.
-    pub gas: Option<u64>,
+    /// Gas of all steps, by our count.
+    pub gas: u64,
     /// Whether the signed item that carried the module was there, and checked; else its BLAKE3 alone names it.
     pub module_signed: bool,
     /// Bytes of memory found changed at the commits.
@@ -203,7 +203,7 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
         profile: Profile::default().name().to_owned(),
         steps: run.tally.steps,
         failed: run.tally.failed,
-        gas: session.shows_gas().then_some(run.tally.gas),
+        gas: run.tally.gas,
         module_signed,
         bytes_changed: session.bytes_changed(),
         last: run.tally.last,

@@ -218,7 +218,7 @@ impl Session {
         let (evaluated, outcome, gas) = match step {
             Some(step) => {
                 let outcome = outcome(step.evaluated.kind, step.interrupt.as_ref());
-                (step.evaluated, outcome, step.gas_used)
+                (step.evaluated, outcome, step.gas)
             }
             None => (Evaluated::duplicate(), Outcome::SkippedDuplicate, 0),
         };

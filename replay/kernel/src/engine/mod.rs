@@ -10,15 +10,14 @@ mod wasmi;
 pub use cache::ArtifactCache;
 
 use crate::error::{LoadError, MachineError, StartError};
-use crate::guest::{Guest, Interrupt, Val};
+use crate::guest::{Guest, Val};
 use crate::host::{HostState, ModuleFormat};
 use crate::memory::{DirtyTracker, Image, Mapping, MemoryError};
 use crate::profile::STACK_LIMIT;
-use crate::rewrite::EXPORT_START;
 
 /// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
 /// admission too, since a module whose artifact is found was admitted when that was made.
-const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 5";
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 6";
 
 /// What runs a module. No choice changes a result or a state, except that [`Engine::Original`] counts no gas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,13 +112,6 @@ impl dyn Instance {
             result = f.take().map(|f| f(guest));
         });
         result.expect("`run` calls what it is given once")
-    }
-
-    /// Runs the module's start function, if it has one, under the same guards as everything else.
-    pub(crate) fn start(&mut self) -> Result<(), Interrupt> {
-        self.with(
-            |guest| if guest.has_export(EXPORT_START) { guest.call(EXPORT_START, &[]).map(|_| ()) } else { Ok(()) },
-        )
     }
 }
 

@@ -8,8 +8,9 @@ use super::files::Fail;
 use super::format::{Export, Glue, ModuleFormat};
 use super::mem::Heap;
 use super::text::{string_to_utf8, utf8_to_string};
-use super::{abort_with, call_ptr, call_unit, wasi};
+use super::{abort_with, call_ptr, call_unit, charge, wasi};
 use crate::guest::{Guest, Interrupt, Val};
+use crate::rewrite::HOST_BYTE;
 
 const COOKIE: [u32; 2] = [0x0213_5467, 0x89ba_cdfe];
 /// Magic at address 0, "ecms".
@@ -112,8 +113,23 @@ fn run_main(guest: &mut dyn Guest, format: ModuleFormat) -> Result<(), Interrupt
     }
 }
 
+/// Runs a step, or what comes before the first, within the limit on gas.
+///
+/// # Errors
+/// What interrupted it; [`Interrupt::OutOfGas`] if more was used than the limit, however it ended.
+pub fn bounded<T>(
+    guest: &mut dyn Guest,
+    step: impl FnOnce(&mut dyn Guest) -> Result<T, Interrupt>,
+) -> Result<T, Interrupt> {
+    let limit = guest.host().compute_max();
+    guest.set_gas_left(limit as i64);
+    let answer = step(guest);
+    if guest.gas_left() < 0 { Err(Interrupt::OutOfGas) } else { answer }
+}
+
 /// Copies a string to the wasm stack.
 fn stack_string(guest: &mut dyn Guest, format: ModuleFormat, text: &str, size: u64) -> Result<u64, Interrupt> {
+    charge(guest, size, HOST_BYTE)?;
     let at = call_ptr(guest, format.export(Export::StackAlloc), &[size])?;
     string_to_utf8(&mut Heap::of(guest), text, at as i64, size);
     Ok(at)
@@ -125,7 +141,7 @@ fn stack_size(format: ModuleFormat, text: &str) -> u64 {
     bytes as u64 + 1
 }
 
-/// One message: `handle(message, environment)` as the loader's `cwrap` calls it. Gas starts from zero.
+/// One message: `handle(message, environment)` as the loader's `cwrap` calls it. The reference's gas starts from zero.
 ///
 /// # Errors
 /// What interrupted the module. State and memory are then torn and must be thrown away.
@@ -149,5 +165,7 @@ pub fn handle(guest: &mut dyn Guest, message_json: &str, environment_json: &str)
         call_unit(guest, format.export(Export::StackRestore), &[stack])?;
     }
     debug_assert!(guest.host().is_at_rest(), "the message has ended");
-    Ok(utf8_to_string(guest.memory(), result as i64))
+    let answer = utf8_to_string(guest.memory(), result as i64);
+    charge(guest, answer.len() as u64, HOST_BYTE)?;
+    Ok(answer)
 }

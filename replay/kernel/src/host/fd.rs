@@ -6,8 +6,9 @@ use super::files::{Device, Errno, Fail, Files};
 use super::format::Glue;
 use super::mem::{Args, Heap};
 use super::state::Clock;
-use super::{Outcome, call_ptr};
+use super::{Outcome, call_ptr, charge};
 use crate::guest::{Guest, Val};
+use crate::rewrite::HOST_BYTE;
 
 /// Runs `work` on the files with the memory and the clock beside them.
 pub(super) fn with_files<T>(guest: &mut dyn Guest, work: impl FnOnce(&mut Files, &mut Heap<'_>, &mut Clock) -> T) -> T {
@@ -81,7 +82,9 @@ type Transfer = fn(&mut Files, i32, &mut [u8], u64, u64, &mut Clock) -> Result<u
 fn transfer(guest: &mut dyn Guest, args: &[Val], one: Transfer) -> Outcome {
     let mut args = Args::new(guest.host().format, args);
     let (fd, vectors, count, target) = (args.int(), args.ptr(), args.ptr(), args.ptr());
-    wasi(with_files(guest, |files, heap, clock| {
+    charge(guest, u64::try_from(count).unwrap_or(0), HOST_BYTE)?;
+    let mut moved = 0;
+    let answer = wasi(with_files(guest, |files, heap, clock| {
         let word = if heap.is_wide() { 8 } else { 4 };
         files.device(fd)?;
         let mut total = 0;
@@ -95,8 +98,11 @@ fn transfer(guest: &mut dyn Guest, args: &[Val], one: Transfer) -> Outcome {
             }
         }
         heap.set_ptr(target, total);
+        moved = total;
         Ok(())
-    }))
+    }));
+    charge(guest, moved, HOST_BYTE)?;
+    answer
 }
 
 /// `_munmap_js`: writes a shared mapping back.

@@ -4,8 +4,9 @@
 
 use super::format::Glue;
 use super::mem::Args;
-use super::{Outcome, abort_with};
+use super::{Outcome, abort_with, charge};
 use crate::guest::{Guest, Val};
+use crate::rewrite::{BULK_BYTE, PAGE_COST};
 
 const PAGE: u64 = 65_536;
 /// Growth beyond the request is at most this.
@@ -28,6 +29,8 @@ pub(super) fn resize(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
             // A shrinking target is a huge growth in glue 1's arithmetic, which fails.
             new <= limit && new >= old && guest.grow((new - old) / PAGE)
         });
+    let pages = (guest.memory().len() as u64 - old) / PAGE;
+    charge(guest, pages, PAGE_COST)?;
     Ok(Some(Val::I32(i32::from(grown))))
 }
 
@@ -50,6 +53,8 @@ pub(super) fn max(guest: &mut dyn Guest, _: &[Val]) -> Outcome {
 pub(super) fn memcpy(guest: &mut dyn Guest, args: &[Val]) -> Outcome {
     let mut args = Args::new(guest.host().format, args);
     let (dest, src, count) = (args.ptr(), args.ptr(), args.ptr());
+    let bytes = u64::try_from(count).unwrap_or(0).min(guest.memory().len() as u64);
+    charge(guest, bytes, BULK_BYTE)?;
     super::mem::Heap::of(guest).copy_within(dest, src, count);
     Ok(None)
 }

@@ -25,7 +25,7 @@ mod text;
 mod time;
 mod wasi;
 
-pub use driver::{boot, handle};
+pub use driver::{boot, bounded, handle};
 pub use files::{FILES_BYTES_MAX, NODES_MAX};
 pub use format::{ModuleFormat, UnknownFormat};
 pub use invoke::Invoke;
@@ -45,6 +45,14 @@ fn abort_with(guest: &mut dyn Guest, text: &str) -> Interrupt {
         _ => "",
     };
     Interrupt::Abort(format!("Aborted({text}){hint}"))
+}
+
+/// Charges for so many of what costs that much `each`.
+fn charge(guest: &mut dyn Guest, count: u64, each: u64) -> Result<(), Interrupt> {
+    let cost = i64::try_from(count.saturating_mul(each)).unwrap_or(i64::MAX);
+    let left = guest.gas_left().saturating_sub(cost);
+    guest.set_gas_left(left);
+    if left < 0 { Err(Interrupt::OutOfGas) } else { Ok(()) }
 }
 
 /// A pointer or size of the format's width.

@@ -7,6 +7,7 @@ use super::format::{Glue, ModuleFormat};
 use super::invoke::{Invoke, throw_longjmp};
 use super::{Outcome, asyncify, fd, heap, process, stat, strftime, syscalls, time, wasi};
 use crate::guest::{Guest, Interrupt, Val};
+use crate::rewrite::HOST_CALL;
 
 /// The type of a value at the host boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +47,17 @@ impl HostFn {
             Self::Call(call) => call(guest, args),
             Self::Invoke(invoke) => invoke.run(guest, args),
             Self::Memcpy => heap::memcpy(guest, args),
-            Self::UseGas => match args.first() {
-                Some(Val::I64(amount)) => guest.host().use_wide_gas(*amount),
-                amount => guest.host().use_gas(amount.map_or(0.0, |amount| f64::from(amount.as_u64() as i32))),
+            Self::UseGas => {
+                // The calls that the reference's metering adds are not of the guest's doing; others are.
+                if !guest.host().format.is_metering() {
+                    super::charge(guest, 1, HOST_CALL)?;
+                }
+                match args.first() {
+                    Some(Val::I64(amount)) => guest.host().use_wide_gas(*amount),
+                    amount => guest.host().use_gas(amount.map_or(0.0, |amount| f64::from(amount.as_u64() as i32))),
+                }
+                .map(|()| None)
             }
-            .map(|()| None),
         }
     }
 }

@@ -135,6 +135,11 @@ impl HostState {
         f64::from_bits(self.gas_limit_bits)
     }
 
+    /// What a step may use, by any count.
+    pub(crate) fn compute_max(&self) -> u64 {
+        self.gas_limit() as u64
+    }
+
     /// `gas.refill()`: a message starts from zero.
     pub(crate) fn refill_gas(&mut self) {
         self.gas_used_bits = 0;

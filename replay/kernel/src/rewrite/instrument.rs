@@ -1,15 +1,17 @@
-//! Engine-neutral instrumentation: canonical NaN, the stack bound, and exports for the host.
+//! Engine-neutral instrumentation: gas, canonical NaN, the stack bound, and exports for the host.
 //!
-//! Not here: which NaN (`nan`), what a frame costs (`depth`).
-//! Invariant: the guest cannot observe it but through a deterministic stack overflow.
+//! Not here: what is charged where (`flow`, `gas`), which NaN (`nan`), what a frame costs (`depth`).
+//! Invariant: the guest cannot observe it but by its end, which comes at the same place everywhere.
 
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, ConstExpr, ExportKind, Function, GlobalType, ValType};
 use wasmparser::{FunctionBody, Operator};
 
+use super::gas::Charger;
 use super::module::{Body, Module, Shape, bounded_memory};
 use super::walk::operators;
-use super::{RESERVED_PREFIX, RewriteError, depth, nan};
+use super::weight::Calls;
+use super::{Charging, RESERVED_PREFIX, RewriteError, depth, flow, nan};
 
 /// What [`instrument`] adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Plan {
     pub stack_limit: Option<u32>,
     /// Whether NaN results get their one canonical form.
     pub canonical_nan: bool,
+    /// Where gas is charged; `None`: nowhere.
+    pub gas: Option<Charging>,
 }
 
 /// Adds what `plan` says, the hidden exports, and nothing else; a memory64 module stays one.
@@ -26,8 +30,8 @@ pub struct Plan {
 /// of a start section (which is removed, so that the host runs it under its own guards), one of
 /// [`EXPORT_GLOBAL_PREFIX`](super::EXPORT_GLOBAL_PREFIX) per mutable global, one of
 /// [`EXPORT_TABLE_PREFIX`](super::EXPORT_TABLE_PREFIX) per table, one of
-/// [`EXPORT_FUNCTION_PREFIX`](super::EXPORT_FUNCTION_PREFIX) per function if the module can change a table, and [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there
-/// is a stack limit.
+/// [`EXPORT_FUNCTION_PREFIX`](super::EXPORT_FUNCTION_PREFIX) per function if the module can change a table,
+/// [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there is a stack limit, and [`EXPORT_GAS`](super::EXPORT_GAS) if there is gas.
 ///
 /// # Errors
 /// If the module is malformed, uses a feature outside of the admitted set, begins with more than
@@ -35,20 +39,22 @@ pub struct Plan {
 pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
     let mut pass = Instrumenting;
     let mut module = Module::read(wasm, &mut pass)?;
-    let globals = module.shape.globals.len() as u32;
     export_state(&mut module);
-    let counter = match plan.stack_limit {
+    let depth = match plan.stack_limit {
         Some(limit) => {
-            add_counter(&mut module, globals, limit)?;
-            Some(globals)
+            let limit = i32::try_from(limit).map_err(|_| RewriteError::StackLimit { limit })?;
+            Some(add_counter(&mut module, super::EXPORT_DEPTH, ValType::I32, &ConstExpr::i32_const(limit)))
         }
         None => None,
     };
+    let unlimited = ConstExpr::i64_const(i64::MAX);
+    let gas =
+        plan.gas.map(|charging| (charging, add_counter(&mut module, super::EXPORT_GAS, ValType::I64, &unlimited)));
     let mut block_types = BlockTypes::default();
     let mut tables_change = false;
     for (body, type_index) in module.function_bodies() {
         tables_change |= changes_tables(&body)?;
-        let job = Job { plan, counter, shape: &module.shape, type_index };
+        let job = Job { plan, depth, gas, shape: &module.shape, type_index };
         let function = job.body(&mut pass, &mut block_types, &body)?;
         module.code.function(&function);
     }
@@ -100,12 +106,13 @@ pub(super) fn export_state(module: &mut Module<'_>) {
     }
 }
 
-fn add_counter(module: &mut Module<'_>, index: u32, limit: u32) -> Result<(), RewriteError> {
-    let limit = i32::try_from(limit).map_err(|_| RewriteError::StackLimit { limit })?;
-    let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
-    module.globals.global(ty, &ConstExpr::i32_const(limit));
-    module.exports.export(super::EXPORT_DEPTH, ExportKind::Global, index);
-    Ok(())
+/// Appends a global that the host alone knows, and gives its index.
+fn add_counter(module: &mut Module<'_>, export: &str, val_type: ValType, initial: &ConstExpr) -> u32 {
+    let index = module.shape.globals.len() as u32 + module.counters;
+    module.counters += 1;
+    module.globals.global(GlobalType { val_type, mutable: true, shared: false }, initial);
+    module.exports.export(export, ExportKind::Global, index);
+    index
 }
 
 pub(super) struct Instrumenting;
@@ -158,7 +165,8 @@ impl BlockTypes {
 /// One function body to instrument.
 struct Job<'j> {
     plan: &'j Plan,
-    counter: Option<u32>,
+    depth: Option<u32>,
+    gas: Option<(Charging, u32)>,
     shape: &'j Shape,
     type_index: u32,
 }
@@ -171,37 +179,49 @@ impl Job<'_> {
         body: &FunctionBody<'_>,
     ) -> Result<Function, RewriteError> {
         let ops = operators(body)?;
-        let charge = match self.counter {
+        let frame = match self.depth {
             Some(counter) => depth::charge(self.shape, body, &ops, self.type_index)?.map(|cost| (counter, cost)),
             None => None,
         };
+        let calls = Calls { imported: self.shape.imported_functions, metering: self.shape.metering_import };
+        let mut charger = self.gas.map(|(charging, gas)| Charger::new(gas, flow::marks(&ops, &calls, charging)));
         let floats = if self.plan.canonical_nan { nan::visible_results(&ops) } else { vec![None; ops.len()] };
         let mut out = Body::new(pass, body, self.shape.params(self.type_index))?;
-        if let Some((counter, cost)) = charge {
+        if let Some(charger) = &mut charger {
+            charger.before(&mut out, 0);
+        }
+        if let Some((counter, cost)) = frame {
             let results = block_types.of(pass, self.shape, self.type_index)?;
             depth::enter(&mut out, counter, cost, results);
         }
         let mut open_blocks = 0_u32;
-        for ((op, _), float) in ops.into_iter().zip(floats) {
+        for (at, ((op, _), float)) in (0..).zip(ops.into_iter().zip(floats)) {
             match op {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => open_blocks += 1,
                 Operator::End => open_blocks = open_blocks.wrapping_sub(1),
                 _ => {}
             }
+            if let Some(charger) = &mut charger {
+                charger.before(&mut out, at);
+                charger.operand(&mut out, self.shape, &op);
+            }
             match op {
                 // The label of the body is now that of the block around it, which ends where the charge is given back.
-                Operator::Return if charge.is_some() => {
+                Operator::Return if frame.is_some() => {
                     out.out().br(open_blocks);
                 }
                 _ => {
-                    out.push(&pass.instruction(op)?);
+                    out.push(&pass.instruction(op.clone())?);
                 }
+            }
+            if let Some(charger) = &mut charger {
+                charger.behind(&mut out, self.shape, &op, &calls);
             }
             if let Some(float) = float {
                 nan::canonicalise(&mut out, float);
             }
         }
-        if let Some((counter, _)) = charge {
+        if let Some((counter, _)) = frame {
             depth::leave(&mut out, counter);
         }
         Ok(out.finish())

@@ -1,7 +1,7 @@
 //! Bytecode passes: what a guest module becomes before an engine sees it.
 //!
 //! The order is fixed: [`meter_reference`] (metering formats only, on the module as published), [`translate_exceptions`]
-//! (modules with legacy exceptions only), [`instrument`] (canonical NaN, stack bound, hidden exports) and last [`lower`]
+//! (modules with legacy exceptions only), [`instrument`] (gas, canonical NaN, stack bound, hidden exports) and last [`lower`]
 //! (memory64 to memory32). The output of [`instrument`] is what two engines must agree on; [`lower`] is for engines without
 //! memory64 and changes no result, [`host_memory`] for one that takes its memory from the host. [`expose`] stands in for
 //! [`instrument`] where a module is to run as published.
@@ -14,6 +14,8 @@ mod access;
 mod depth;
 mod exceptions;
 mod facts;
+mod flow;
+mod gas;
 mod hosted;
 mod instrument;
 mod lower;
@@ -22,13 +24,16 @@ mod meter_cost;
 mod module;
 mod nan;
 mod walk;
+mod weight;
 
 pub use depth::{FRAME_COST, LEAF_COST_MAX};
 pub use exceptions::translate_exceptions;
+pub use flow::Charging;
 pub use hosted::{HOSTED_MODULE, expose, host_memory};
 pub use instrument::{Plan, instrument};
 pub use lower::lower;
 pub use meter::{METERING_FIELD, METERING_MODULE, MeterType, meter_reference};
+pub use weight::{BULK_BYTE, HOST_BYTE, HOST_CALL, PAGE_COST, WEIGHTS};
 
 use thiserror::Error;
 
@@ -41,6 +46,16 @@ pub const RESERVED_PREFIX: &str = "aorta:";
 pub const EXPORT_DEPTH: &str = "aorta:depth";
 /// Value of the stack counter that tells a stack overflow from the guest's own `unreachable`.
 pub const DEPTH_EXCEEDED: i32 = i32::MIN;
+/// Exported name of the gas counter: a mutable `i64` global that counts down.
+///
+/// The host sets it to what a step may use. A guest that finds it below zero ends by `unreachable`; whatever ended, it
+/// was out of gas if, and only if, the counter is below zero then.
+pub const EXPORT_GAS: &str = "aorta:gas";
+/// Most that one branch may cost too much, so that cheap arms need no charge of their own.
+///
+/// # Units
+/// Gas.
+pub const GAS_SLACK: u64 = 300;
 /// Exported name of memory 0, also if the guest exports it under a name of its own.
 pub const EXPORT_MEMORY: &str = "aorta:m";
 /// Exported name of what was the start function; the start section is removed.

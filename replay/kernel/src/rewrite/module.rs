@@ -67,6 +67,8 @@ pub(super) struct Module<'a> {
     tables: enc::TableSection,
     memories: enc::MemorySection,
     pub(super) globals: enc::GlobalSection,
+    /// Globals that a pass has appended.
+    pub(super) counters: u32,
     pub(super) exports: enc::ExportSection,
     pub(super) start: Option<u32>,
     elements: enc::ElementSection,

@@ -43,6 +43,11 @@ pub(super) fn visible_results(ops: &[(Operator<'_>, u64)]) -> Vec<Option<Float>>
     ops.iter().zip(next).map(|((op, _), absorbed)| result_of(op).filter(|_| !absorbed)).collect()
 }
 
+/// Whether `op` computes a float.
+pub(super) fn is_arithmetic(op: &Operator<'_>) -> bool {
+    result_of(op).is_some()
+}
+
 /// The float result of `op` if its NaN bits are the engine's choice.
 fn result_of(op: &Operator<'_>) -> Option<Float> {
     use Operator::*;

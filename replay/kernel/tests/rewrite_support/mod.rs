@@ -1,7 +1,7 @@
 //! Two engines behind one face, so that tests can ask whether they agree bit for bit.
 #![allow(dead_code)]
 
-use ao_kernel::rewrite::{EXPORT_GLOBAL_PREFIX, EXPORT_MEMORY};
+use ao_kernel::rewrite::{EXPORT_GAS, EXPORT_GLOBAL_PREFIX, EXPORT_MEMORY};
 
 /// A value of a call or global; a reference is known only to be null or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,20 @@ pub trait Machine: Sized {
     fn call(&mut self, export: &str, args: &[V]) -> Outcome;
     fn memory(&mut self) -> Vec<u8>;
     fn global(&mut self, export: &str) -> Option<V>;
-    fn set_global(&mut self, export: &str, value: i32);
+    /// Does nothing where there is no such global.
+    fn set_global(&mut self, export: &str, value: V);
+
+    /// What is left of the gas; 0 in a module that counts none.
+    fn gas_left(&mut self) -> i64 {
+        match self.global(EXPORT_GAS) {
+            Some(V::I64(left)) => left as i64,
+            _ => 0,
+        }
+    }
+
+    fn set_gas_left(&mut self, left: i64) {
+        self.set_global(EXPORT_GAS, V::I64(left as u64));
+    }
 
     /// Everything a guest can have changed.
     fn state(&mut self) -> (Vec<u8>, Vec<V>) {
@@ -90,9 +103,10 @@ impl Machine for Wasmer {
         Some(from_wasmer(&global.get(&mut self.store)))
     }
 
-    fn set_global(&mut self, export: &str, value: i32) {
+    fn set_global(&mut self, export: &str, value: V) {
         if let Ok(global) = self.instance.exports.get_global(export) {
-            global.set(&mut self.store, wasmer::Value::I32(value)).expect("the global is a mutable i32");
+            let ty = global.ty(&self.store).ty;
+            global.set(&mut self.store, to_wasmer(value, ty)).expect("the global is mutable and of that type");
         }
     }
 }
@@ -171,9 +185,10 @@ impl Machine for Wasmi {
         Some(from_wasmi(&global.get(&self.store)))
     }
 
-    fn set_global(&mut self, export: &str, value: i32) {
+    fn set_global(&mut self, export: &str, value: V) {
         if let Some(global) = self.instance.get_global(&self.store, export) {
-            global.set(&mut self.store, wasmi::Val::I32(value)).expect("the global is a mutable i32");
+            let ty = global.ty(&self.store).content();
+            global.set(&mut self.store, to_wasmi(value, ty)).expect("the global is mutable and of that type");
         }
     }
 }

@@ -67,6 +67,7 @@ struct Data {
     host: HostState,
     parts: Option<Parts>,
     depth: i32,
+    gas_left: i64,
 }
 
 /// An instantiated module.
@@ -83,7 +84,7 @@ impl WasmiGuest {
         config.set_max_recursion_depth(CALL_DEPTH_MAX).set_max_stack_height(64 << 20);
         let engine = Engine::new(&config);
         let module = Module::new(&engine, wasm)?;
-        let mut store = Store::new(&engine, Data { host, parts: None, depth: 0 });
+        let mut store = Store::new(&engine, Data { host, parts: None, depth: 0, gas_left: i64::MAX });
         let linker = link(&engine, &module, format)?;
         let instance = linker.instantiate_and_start(&mut store, &module)?;
         let (memory, table) = match format {
@@ -188,6 +189,14 @@ impl Guest for View<'_> {
 
     fn set_call_depth(&mut self, depth: i32) {
         self.context.data_mut().depth = depth;
+    }
+
+    fn gas_left(&mut self) -> i64 {
+        self.context.data().gas_left
+    }
+
+    fn set_gas_left(&mut self, left: i64) {
+        self.context.data_mut().gas_left = left;
     }
 }
 

@@ -21,7 +21,9 @@ use crate::guest::{Guest, Interrupt, TrapKind, Val};
 use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
 use crate::memory::{DirtyTracker, Image, Mapping, MemoryError};
 use crate::profile::HOST_CALL_COST;
-use crate::rewrite::{DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GLOBAL_PREFIX, EXPORT_TABLE_PREFIX};
+use crate::rewrite::{
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX, EXPORT_TABLE_PREFIX,
+};
 
 /// Native stack of each call into compiled code: 16 times what the counter admits, so that the counter runs out first.
 const NATIVE_STACK_BYTES: usize = 64 << 20;
@@ -35,10 +37,11 @@ struct Env {
 struct Parts {
     linear: Linear,
     functions: BTreeMap<String, Function>,
-    /// By guest index, without the call-depth counter.
+    /// By guest index, without the counters.
     globals: BTreeMap<u32, Global>,
     tables: BTreeMap<u32, Table>,
     depth: Global,
+    gas: Global,
     /// Entries of table 0 already looked up: each look-up makes a handle that lives as long as the store. Kept only
     /// while no instruction of the module can change a table.
     entries: Option<BTreeMap<u32, Function>>,
@@ -195,7 +198,7 @@ impl engine::Instance for Instance {
 impl Parts {
     fn new(instance: &wasmer::Instance, linear: Linear, tables_fixed: bool) -> Result<Self, StartError> {
         let (mut functions, mut globals, mut tables) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut depth = None;
+        let (mut depth, mut gas) = (None, None);
         let index = |name: &str, prefix| name.strip_prefix(prefix).and_then(|n: &str| n.parse::<u32>().ok());
         for (name, export) in instance.exports.iter() {
             match export {
@@ -203,6 +206,7 @@ impl Parts {
                     functions.insert(name.clone(), function.clone());
                 }
                 Extern::Global(global) if name == EXPORT_DEPTH => depth = Some(global.clone()),
+                Extern::Global(global) if name == EXPORT_GAS => gas = Some(global.clone()),
                 Extern::Global(global) => {
                     globals.extend(index(name, EXPORT_GLOBAL_PREFIX).map(|i| (i, global.clone())));
                 }
@@ -210,9 +214,9 @@ impl Parts {
                 _ => {}
             }
         }
-        let depth = depth.ok_or(StartError::NotInstrumented)?;
+        let (Some(depth), Some(gas)) = (depth, gas) else { return Err(StartError::NotInstrumented) };
         let entries = tables_fixed.then(BTreeMap::new);
-        Ok(Self { linear, functions, globals, tables, depth, entries })
+        Ok(Self { linear, functions, globals, tables, depth, gas, entries })
     }
 }
 
@@ -351,6 +355,19 @@ impl Guest for Context<'_> {
     fn set_call_depth(&mut self, depth: i32) {
         let global = self.parts().depth.clone();
         global.set(&mut self.store, Value::I32(depth)).expect("the counter is a mutable i32");
+    }
+
+    fn gas_left(&mut self) -> i64 {
+        let gas = self.parts().gas.clone();
+        match gas.get(&mut self.store) {
+            Value::I64(left) => left,
+            _ => i64::MIN,
+        }
+    }
+
+    fn set_gas_left(&mut self, left: i64) {
+        let global = self.parts().gas.clone();
+        global.set(&mut self.store, Value::I64(left)).expect("the counter is a mutable i64");
     }
 }
 

@@ -23,8 +23,8 @@ use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
 use crate::memory::{DirtyTracker, Image, Mapping, MemoryError, WASM_PAGE_BYTES};
 use crate::profile::HOST_CALL_COST;
 use crate::rewrite::{
-    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GLOBAL_PREFIX, EXPORT_MEMORY, EXPORT_TABLE_PREFIX,
-    HOSTED_MODULE,
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX, EXPORT_MEMORY,
+    EXPORT_TABLE_PREFIX, HOSTED_MODULE,
 };
 
 /// Native stack of each call from outside. The values of guests lie elsewhere; but each host call that calls the guest
@@ -38,6 +38,8 @@ pub(super) struct Data {
     parts: Option<Arc<Parts>>,
     /// The call-depth counter of a module that was not instrumented: host calls alone are counted.
     depth: i32,
+    /// Its gas counter: host calls alone charge.
+    gas_left: i64,
 }
 
 struct Parts {
@@ -48,6 +50,7 @@ struct Parts {
     /// By index.
     tables: BTreeMap<u32, Table>,
     depth: Option<Global>,
+    gas: Option<Global>,
     /// Functions by index, and their indexes by identity; both empty if no instruction can change a table.
     functions: BTreeMap<u32, Func>,
     indexes: BTreeMap<String, u32>,
@@ -88,7 +91,7 @@ impl Instance {
         let memory = Hosted::new(compiled.memory_type().ok_or(StartError::NoMemory)?, pages_max)?;
         let stack = DefaultStack::new(NATIVE_STACK_BYTES).map_err(failed)?;
         let mut instance = Self { compiled: compiled.clone(), format, store: None, stack };
-        instance.fill(Data { host, memory, parts: None, depth: 0 })?;
+        instance.fill(Data { host, memory, parts: None, depth: 0, gas_left: 0 })?;
         Ok(instance)
     }
 
@@ -252,12 +255,13 @@ impl Data {
 impl Parts {
     fn new(instance: wasmi::Instance, memory: Memory, store: &Store<Data>, tables_fixed: bool) -> Self {
         let (mut globals, mut tables, mut functions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut depth = None;
+        let (mut depth, mut gas) = (None, None);
         for export in instance.exports(store) {
             let name = export.name();
             let index = |prefix| name.strip_prefix(prefix).and_then(|n: &str| n.parse::<u32>().ok());
             match export.into_extern() {
                 Extern::Global(global) if name == EXPORT_DEPTH => depth = Some(global),
+                Extern::Global(global) if name == EXPORT_GAS => gas = Some(global),
                 Extern::Global(global) => globals.extend(index(EXPORT_GLOBAL_PREFIX).map(|i| (i, global))),
                 Extern::Table(table) => tables.extend(index(EXPORT_TABLE_PREFIX).map(|i| (i, table))),
                 Extern::Func(function) if !tables_fixed => {
@@ -267,7 +271,7 @@ impl Parts {
             }
         }
         let indexes = functions.iter().map(|(index, function)| (identity(*function), *index)).collect();
-        Self { instance, memory, globals, tables, depth, functions, indexes }
+        Self { instance, memory, globals, tables, depth, gas, functions, indexes }
     }
 }
 
@@ -392,6 +396,23 @@ impl Guest for View<'_> {
                 global.set(&mut self.store, wasmi::Val::I32(depth)).expect("the counter is a mutable i32");
             }
             None => self.store.data_mut().depth = depth,
+        }
+    }
+
+    fn gas_left(&mut self) -> i64 {
+        let Some(gas) = self.parts.gas else { return self.store.data().gas_left };
+        match gas.get(&self.store) {
+            wasmi::Val::I64(left) => left,
+            _ => i64::MIN,
+        }
+    }
+
+    fn set_gas_left(&mut self, left: i64) {
+        match self.parts.gas {
+            Some(global) => {
+                global.set(&mut self.store, wasmi::Val::I64(left)).expect("the counter is a mutable i64");
+            }
+            None => self.store.data_mut().gas_left = left,
         }
     }
 }
