@@ -252,7 +252,7 @@ fn run<M: Machine>(wasm: &[u8]) -> Vec<Seen> {
             Err(Trap::DivisionByZero) => "trap".to_owned(),
             Err(trap) => panic!("{trap:?}"),
         };
-        machine.set_global(EXPORT_DEPTH, STACK_LIMIT as i32);
+        machine.set_global(EXPORT_DEPTH, V::I32(STACK_LIMIT));
         let Some(V::I32(trace)) = machine.global("trace") else { panic!("no trace") };
         (seen, trace)
     });
@@ -348,7 +348,7 @@ fn an_exception_that_nobody_catches_is_gone_at_the_next_call() {
     let mut machine =
         Wasmi::start(&instrument(&wasm.expect("translated"), &PLAN).expect("plain code")).expect("starts");
     assert_eq!(machine.call("run", &[V::I32(1)]), Err(Trap::Unreachable));
-    machine.set_global(EXPORT_DEPTH, STACK_LIMIT as i32);
+    machine.set_global(EXPORT_DEPTH, V::I32(STACK_LIMIT));
     assert_eq!(machine.call("run", &[V::I32(0)]), Ok(vec![V::I32(9)]));
 }
 
