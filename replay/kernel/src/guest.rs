@@ -45,6 +45,9 @@ pub enum Interrupt {
     Abort(String),
     /// The gas limit was passed: that of every format, or in a metering format the reference's own.
     OutOfGas,
+    /// Asyncify would have to unwind, which the code that runs cannot: the step is to be taken by code that can. Never
+    /// an outcome.
+    MustUnwind,
 }
 
 /// The kinds of wasm trap that two engines agree on.
@@ -104,4 +107,8 @@ pub trait Guest {
     fn gas_left(&mut self) -> i64;
     /// Sets it, before a step and when a host call charges.
     fn set_gas_left(&mut self, left: i64);
+    /// Whether asyncify can unwind the code that runs; not so of quiet twins.
+    fn can_unwind(&self) -> bool {
+        true
+    }
 }

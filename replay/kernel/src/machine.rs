@@ -22,6 +22,9 @@ const IMAGE_EVERY: usize = 32;
 /// Bytes of messages kept for repeating; past it an image is taken early.
 const PENDING_BYTES_MAX: usize = 8 << 20;
 
+/// Steps that are not tried on quiet twins after one that had to unwind.
+const LOUD_STEPS: u32 = 64;
+
 /// What one process may use, beyond what its profile allows every process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessLimits {
@@ -97,6 +100,8 @@ pub struct Machine {
     /// Groups that changed since the last `commit`.
     touched: BTreeSet<u32>,
     forks: Idle,
+    /// Steps still to take on code that can unwind.
+    loud_steps: u32,
 }
 
 impl Machine {
@@ -121,7 +126,10 @@ impl Machine {
                 })
             })
             .map_err(|interrupt| StartError::Boot(format!("{interrupt:?}")))?;
-        Self::assemble(instance, env_json, tracker)
+        let mut machine = Self::assemble(instance, env_json, tracker)?;
+        // The first message loads libraries, which is where modules ask for WeaveDrive.
+        machine.loud_steps = 1;
+        Ok(machine)
     }
 
     fn assemble(mut instance: Box<dyn Instance>, env_json: String, tracker: Tracker) -> Result<Self, StartError> {
@@ -140,6 +148,7 @@ impl Machine {
             image_every: IMAGE_EVERY,
             touched: BTreeSet::new(),
             forks: Idle::default(),
+            loud_steps: 0,
         };
         machine.take_image()?;
         Ok(machine)
@@ -190,7 +199,14 @@ impl Machine {
             self.take_image()?;
             self.image_every = (self.image_every * 2).min(IMAGE_EVERY);
         }
-        let step = self.evaluate(message_json);
+        self.instance.set_quiet(self.loud_steps == 0);
+        self.loud_steps = self.loud_steps.saturating_sub(1);
+        let mut step = self.evaluate(message_json);
+        if step.interrupt == Some(Interrupt::MustUnwind) {
+            self.roll_back()?;
+            self.loud_steps = LOUD_STEPS;
+            step = self.evaluate(message_json);
+        }
         if let Some(error) = self.instance.take_failure() {
             return Err(error.into());
         }
@@ -289,6 +305,7 @@ impl Machine {
 
     /// Back to the image, then forward again through what followed it, and an image there: the next failure is cheap.
     fn roll_back(&mut self) -> Result<(), MachineError> {
+        self.instance.set_quiet(false);
         self.instance.restore(&mut self.image, self.tracker.as_mut())?;
         self.instance.set_globals(&self.globals);
         self.instance.set_tables(&self.tables);

@@ -51,7 +51,7 @@ impl Module {
                 // An artifact exists only of a module that these very limits and features let in.
                 let admission = format!("{:?} {:?}", AdmissionLimits::default(), admission::FEATURES);
                 let identity: [&[u8]; 4] = [&hash, format.tag().as_bytes(), profile.as_bytes(), admission.as_bytes()];
-                Compiled::wasmer(|| Ok(rewrite::lower(&instrumented(wasm, format)?)?), &identity, cache)?
+                Compiled::wasmer(|| compilable(wasm, format), &identity, cache)?
             }
             Engine::Wasmi => Compiled::wasmi(&rewrite::host_memory(&instrumented(wasm, format)?)?)?,
             Engine::Original => {
@@ -116,6 +116,13 @@ fn instrumented(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError>
     };
     let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas: Some(Charging::DEFAULT) };
     Ok(rewrite::instrument(&without_exceptions(wasm, &facts)?, &plan)?)
+}
+
+/// And on to what the compiler takes.
+fn compilable(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
+    let instrumented = instrumented(wasm, format)?;
+    let quiet = rewrite::quieten(&instrumented)?;
+    Ok(rewrite::lower(quiet.as_ref().unwrap_or(&instrumented))?)
 }
 
 fn host_type(ty: wasmparser::ValType) -> Option<ValType> {

@@ -420,7 +420,8 @@ fn outcome(kind: OutcomeKind, interrupt: Option<&Interrupt>) -> Outcome {
         (_, Some(Interrupt::Trap(trap))) => trapped(*trap),
         (_, Some(Interrupt::OutOfGas)) => Outcome::OutOfGas,
         (_, Some(Interrupt::Exit(_))) => Outcome::Exit,
-        (_, Some(Interrupt::Abort(_) | Interrupt::LongJmp)) => Outcome::Abort,
+        // The machine lets no step end with the last of these.
+        (_, Some(Interrupt::Abort(_) | Interrupt::LongJmp | Interrupt::MustUnwind)) => Outcome::Abort,
         (OutcomeKind::Evaluated, None) => Outcome::Ok,
         (OutcomeKind::ModuleError, None) => Outcome::ModuleError,
         (OutcomeKind::AllocationFailure, None) => Outcome::AllocationFailure,

@@ -17,7 +17,7 @@ use crate::profile::STACK_LIMIT;
 
 /// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
 /// admission too, since a module whose artifact is found was admitted when that was made.
-const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 6";
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 7";
 
 /// What runs a module. No choice changes a result or a state, except that [`Engine::Original`] counts no gas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,9 @@ pub(crate) trait Instance: Send {
 
     /// Puts back what `table_functions` of any instance of this module gave; `false` if it does not fit.
     fn set_table_functions(&mut self, tables: &[Vec<Option<u32>>]) -> bool;
+
+    /// Whether quiet twins are to run from now on; they do if there are any and the module's state lets them.
+    fn set_quiet(&mut self, _quiet: bool) {}
 }
 
 impl dyn Instance {

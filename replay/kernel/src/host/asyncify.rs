@@ -51,6 +51,7 @@ pub(super) fn weavedrive_missing(guest: &mut dyn Guest, _: &[Val]) -> Outcome {
 fn sleep(guest: &mut dyn Guest, is_stuck: bool) -> Outcome {
     let Asyncify { phase, data, .. } = guest.host().asyncify;
     match phase {
+        Phase::Normal if !guest.can_unwind() => return Err(Interrupt::MustUnwind),
         Phase::Normal => {
             // The glue sets its phase before it asks for memory.
             guest.host().asyncify.phase = Phase::Unwinding;

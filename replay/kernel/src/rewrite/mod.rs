@@ -1,10 +1,11 @@
 //! Bytecode passes: what a guest module becomes before an engine sees it.
 //!
 //! The order is fixed: [`meter_reference`] (metering formats only, on the module as published), [`translate_exceptions`]
-//! (modules with legacy exceptions only), [`instrument`] (gas, canonical NaN, stack bound, hidden exports) and last [`lower`]
-//! (memory64 to memory32). The output of [`instrument`] is what two engines must agree on; [`lower`] is for engines without
-//! memory64 and changes no result, [`host_memory`] for one that takes its memory from the host. [`expose`] stands in for
-//! [`instrument`] where a module is to run as published.
+//! (modules with legacy exceptions only), [`instrument`] (gas, canonical NaN, stack bound, hidden exports), then for the
+//! compiler's sake [`quieten`] (faster twins of asyncified functions) and last [`lower`] (memory64 to memory32). The output
+//! of [`instrument`] is what two engines must agree on; [`quieten`] and [`lower`] change no result, nor does
+//! [`host_memory`], for an engine that takes its memory from the host. [`expose`] stands in for [`instrument`] where a
+//! module is to run as published.
 //!
 //! Not here: which modules are let in (`admission`), any engine, any host call.
 //! Invariant: each pass is a pure function of its arguments; the guest's own index spaces are only appended to,
@@ -15,6 +16,7 @@ mod depth;
 mod exceptions;
 mod facts;
 mod flow;
+mod fold;
 mod gas;
 mod hosted;
 mod instrument;
@@ -23,6 +25,7 @@ mod meter;
 mod meter_cost;
 mod module;
 mod nan;
+mod quiet;
 mod walk;
 mod weight;
 
@@ -33,6 +36,7 @@ pub use hosted::{HOSTED_MODULE, expose, host_memory};
 pub use instrument::{Plan, instrument};
 pub use lower::lower;
 pub use meter::{METERING_FIELD, METERING_MODULE, MeterType, meter_reference};
+pub use quiet::quieten;
 pub use weight::{BULK_BYTE, HOST_BYTE, HOST_CALL, PAGE_COST, WEIGHTS};
 
 use thiserror::Error;
@@ -66,6 +70,12 @@ pub const EXPORT_GLOBAL_PREFIX: &str = "aorta:g";
 pub const EXPORT_FUNCTION_PREFIX: &str = "aorta:f";
 /// Begins the exported name of each table: the prefix and the table's index in decimal.
 pub const EXPORT_TABLE_PREFIX: &str = "aorta:t";
+/// Begins the exported name of each quiet twin: the prefix and the name of the function it is the twin of.
+pub const EXPORT_QUIET_PREFIX: &str = "aorta:q:";
+/// Exported name of the table that twins call through, if the module has a table.
+pub const EXPORT_QUIET_TABLE: &str = "aorta:q";
+/// Exported name of the `i32` global that must be 0 while twins run.
+pub const EXPORT_QUIET_STATE: &str = "aorta:unwinding";
 
 /// Most pages a rewritten memory may have: the last 64 KiB below 4 GiB are never mapped.
 ///

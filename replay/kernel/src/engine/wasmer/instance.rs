@@ -22,7 +22,8 @@ use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
 use crate::memory::{DirtyTracker, Image, Mapping, MemoryError};
 use crate::profile::HOST_CALL_COST;
 use crate::rewrite::{
-    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX, EXPORT_TABLE_PREFIX,
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX, EXPORT_QUIET_PREFIX,
+    EXPORT_QUIET_STATE, EXPORT_QUIET_TABLE, EXPORT_TABLE_PREFIX,
 };
 
 /// Native stack of each call into compiled code: 16 times what the counter admits, so that the counter runs out first.
@@ -36,13 +37,22 @@ struct Env {
 
 struct Parts {
     linear: Linear,
-    functions: BTreeMap<String, Function>,
+    code: Code,
+    /// The quiet twins of all that, if the module has them, and the global that must be 0 while they run.
+    quiet: Option<(Code, Global)>,
+    /// Whether it is the twins that run.
+    is_quiet: bool,
     /// By guest index, without the counters.
     globals: BTreeMap<u32, Global>,
-    tables: BTreeMap<u32, Table>,
     depth: Global,
     gas: Global,
-    /// Entries of table 0 already looked up: each look-up makes a handle that lives as long as the store. Kept only
+}
+
+/// What the host can call.
+struct Code {
+    functions: BTreeMap<String, Function>,
+    table: Option<Table>,
+    /// Entries of the table already looked up: each look-up makes a handle that lives as long as the store. Kept only
     /// while no instruction of the module can change a table.
     entries: Option<BTreeMap<u32, Function>>,
 }
@@ -193,30 +203,53 @@ impl engine::Instance for Instance {
         }
         fits
     }
+
+    fn set_quiet(&mut self, quiet: bool) {
+        let state = self.parts().quiet.as_ref().map(|(_, state)| state.clone());
+        let at_rest = state.is_some_and(|state| state.get(&mut self.store) == Value::I32(0));
+        self.parts().is_quiet = quiet && at_rest;
+    }
 }
 
 impl Parts {
     fn new(instance: &wasmer::Instance, linear: Linear, tables_fixed: bool) -> Result<Self, StartError> {
-        let (mut functions, mut globals, mut tables) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (mut depth, mut gas) = (None, None);
-        let index = |name: &str, prefix| name.strip_prefix(prefix).and_then(|n: &str| n.parse::<u32>().ok());
+        let code = || Code { functions: BTreeMap::new(), table: None, entries: tables_fixed.then(BTreeMap::new) };
+        let (mut own, mut twins, mut globals) = (code(), code(), BTreeMap::new());
+        let (mut depth, mut gas, mut state) = (None, None, None);
         for (name, export) in instance.exports.iter() {
             match export {
-                Extern::Function(function) if !name.starts_with(EXPORT_FUNCTION_PREFIX) => {
-                    functions.insert(name.clone(), function.clone());
+                Extern::Function(function) => {
+                    if let Some(name) = name.strip_prefix(EXPORT_QUIET_PREFIX) {
+                        twins.functions.insert(name.to_owned(), function.clone());
+                    } else if !name.starts_with(EXPORT_FUNCTION_PREFIX) {
+                        own.functions.insert(name.clone(), function.clone());
+                    }
                 }
                 Extern::Global(global) if name == EXPORT_DEPTH => depth = Some(global.clone()),
                 Extern::Global(global) if name == EXPORT_GAS => gas = Some(global.clone()),
+                Extern::Global(global) if name == EXPORT_QUIET_STATE => state = Some(global.clone()),
                 Extern::Global(global) => {
-                    globals.extend(index(name, EXPORT_GLOBAL_PREFIX).map(|i| (i, global.clone())));
+                    let index = name.strip_prefix(EXPORT_GLOBAL_PREFIX).and_then(|index| index.parse().ok());
+                    globals.extend(index.map(|index: u32| (index, global.clone())));
                 }
-                Extern::Table(table) => tables.extend(index(name, EXPORT_TABLE_PREFIX).map(|i| (i, table.clone()))),
+                Extern::Table(table) if name == EXPORT_QUIET_TABLE => twins.table = Some(table.clone()),
+                Extern::Table(table) if name.strip_prefix(EXPORT_TABLE_PREFIX) == Some("0") => {
+                    own.table = Some(table.clone());
+                }
                 _ => {}
             }
         }
         let (Some(depth), Some(gas)) = (depth, gas) else { return Err(StartError::NotInstrumented) };
-        let entries = tables_fixed.then(BTreeMap::new);
-        Ok(Self { linear, functions, globals, tables, depth, gas, entries })
+        let quiet = state.map(|state| (twins, state));
+        Ok(Self { linear, code: own, quiet, is_quiet: false, globals, depth, gas })
+    }
+
+    /// The code that runs.
+    fn code(&mut self) -> &mut Code {
+        match &mut self.quiet {
+            Some((twins, _)) if self.is_quiet => twins,
+            _ => &mut self.code,
+        }
     }
 }
 
@@ -317,28 +350,28 @@ impl Guest for Context<'_> {
 
     fn has_export(&self, name: &str) -> bool {
         let parts = self.env.as_ref(&self.store).parts.as_ref();
-        parts.is_some_and(|parts| parts.functions.contains_key(name))
+        parts.is_some_and(|parts| parts.code.functions.contains_key(name))
     }
 
     fn call(&mut self, export: &str, args: &[Val]) -> Result<Option<Val>, Interrupt> {
-        let function = self.parts().functions.get(export).cloned();
+        let function = self.parts().code().functions.get(export).cloned();
         let function = function.ok_or_else(|| Interrupt::Abort(format!("{export} is not exported")))?;
         self.run(&function, args)
     }
 
     fn call_table(&mut self, index: u64, args: &[Val]) -> Result<Option<Val>, Interrupt> {
         let index = u32::try_from(index).map_err(|_| Interrupt::Trap(TrapKind::TableOutOfBounds))?;
-        let parts = self.parts();
-        if let Some(function) = parts.entries.as_ref().and_then(|entries| entries.get(&index)).cloned() {
+        let code = self.parts().code();
+        if let Some(function) = code.entries.as_ref().and_then(|entries| entries.get(&index)).cloned() {
             return self.run(&function, args);
         }
-        let table = parts.tables.get(&0).cloned().ok_or(Interrupt::Trap(TrapKind::TableOutOfBounds))?;
+        let table = code.table.clone().ok_or(Interrupt::Trap(TrapKind::TableOutOfBounds))?;
         let function = match table.get(&mut self.store, index) {
             Some(Value::FuncRef(Some(function))) => function,
             Some(_) => return Err(Interrupt::Trap(TrapKind::IndirectCallToNull)),
             None => return Err(Interrupt::Trap(TrapKind::TableOutOfBounds)),
         };
-        if let Some(entries) = self.parts().entries.as_mut() {
+        if let Some(entries) = self.parts().code().entries.as_mut() {
             entries.insert(index, function.clone());
         }
         self.run(&function, args)
@@ -368,6 +401,10 @@ impl Guest for Context<'_> {
     fn set_gas_left(&mut self, left: i64) {
         let global = self.parts().gas.clone();
         global.set(&mut self.store, Value::I64(left)).expect("the counter is a mutable i64");
+    }
+
+    fn can_unwind(&self) -> bool {
+        !self.env.as_ref(&self.store).parts.as_ref().is_some_and(|parts| parts.is_quiet)
     }
 }
 
