@@ -5,6 +5,7 @@
 
 use wasmparser::{BlockType, ExternalKind, FuncType, FunctionBody, HeapType, Operator, RefType, ValType};
 
+use super::limits::Work;
 use super::{AdmissionError, AdmissionLimits, Item, refuse_exception_references};
 
 /// Facts about an admitted module, in its own index spaces.
@@ -34,6 +35,12 @@ pub struct Facts {
     pub custom_sections: Vec<String>,
     pub(super) imported_functions: u32,
     pub(super) bodies: u32,
+    /// Type indexes of all functions, imported ones first.
+    pub(super) function_types: Vec<u32>,
+    /// Of all bodies so far.
+    pub(super) work: Work,
+    pub(super) table_entries: u64,
+    pub(super) elements: u64,
 }
 
 /// An imported function.

@@ -8,11 +8,12 @@
 mod error;
 mod facts;
 mod limits;
+mod work;
 
 pub use error::{AdmissionError, Item};
 pub use facts::{ExportFact, Facts, GlobalFact, ImportFact, MemoryFact, TableFact};
-pub use limits::AdmissionLimits;
-use limits::check;
+pub use limits::{AdmissionLimits, Work};
+use limits::{check, check_work};
 
 use wasmparser::{FuncType, Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
@@ -97,11 +98,14 @@ impl Gate<'_> {
             Payload::FunctionSection(section) => {
                 count("functions", section.count(), limits.functions_max)?;
                 self.facts.functions = section.count();
+                for ty in section {
+                    self.facts.function_types.push(ty.map_err(read)?);
+                }
             }
             Payload::TableSection(section) => {
                 count("tables", section.count(), limits.tables_max)?;
                 for table in section {
-                    self.table(&table.map_err(read)?.ty)?;
+                    self.table(&table.map_err(read)?)?;
                 }
             }
             Payload::MemorySection(section) => {
@@ -116,7 +120,7 @@ impl Gate<'_> {
             Payload::GlobalSection(section) => {
                 count("globals", section.count(), limits.globals_max)?;
                 for global in section {
-                    self.global(global.map_err(read)?.ty)?;
+                    self.global(&global.map_err(read)?)?;
                 }
             }
             Payload::ExportSection(section) => {
@@ -126,18 +130,19 @@ impl Gate<'_> {
                 }
             }
             Payload::StartSection { .. } => self.facts.has_start = true,
-            Payload::ElementSection(section) => count("segments", section.count(), limits.element_segments_max)?,
+            Payload::ElementSection(section) => {
+                count("segments", section.count(), limits.element_segments_max)?;
+                for element in section {
+                    self.element(&element.map_err(read)?, &read)?;
+                }
+            }
             Payload::DataSection(section) => {
                 count("segments", section.count(), limits.data_segments_max)?;
                 for (index, data) in (0_u32..).zip(section) {
                     self.data(index, &data.map_err(read)?)?;
                 }
             }
-            Payload::CodeSectionEntry(body) => {
-                let index = self.facts.imported_functions + self.facts.bodies;
-                self.facts.bodies += 1;
-                facts::look_into(&mut self.facts, limits, wasm, index, &body)?;
-            }
+            Payload::CodeSectionEntry(body) => self.body(wasm, &body, &read)?,
             Payload::CustomSection(section) => self.facts.custom_sections.push(section.name().to_owned()),
             _ => {}
         }
@@ -146,8 +151,23 @@ impl Gate<'_> {
 
     fn function_type(&mut self, ty: FuncType) -> Result<(), AdmissionError> {
         let references = ty.params().iter().chain(ty.results()).any(|ty| facts::is_exception(*ty));
+        let values = ty.params().len() + ty.results().len();
+        check("type", "parameters and results", values as u64, self.limits.type_values_max)?;
         self.facts.types.push(ty);
         refuse_exception_references(references, self.section, Item::Section)
+    }
+
+    fn body(
+        &mut self,
+        wasm: &[u8],
+        body: &wasmparser::FunctionBody<'_>,
+        read: &dyn Fn(wasmparser::BinaryReaderError) -> AdmissionError,
+    ) -> Result<(), AdmissionError> {
+        let index = self.facts.imported_functions + self.facts.bodies;
+        self.facts.bodies += 1;
+        facts::look_into(&mut self.facts, self.limits, wasm, index, body)?;
+        let work = work::weigh(&self.facts, index, body).map_err(read)?;
+        check_work(self.limits, &mut self.facts.work, work, || Item::function(index, wasm))
     }
 
     fn import(&mut self, import: &wasmparser::Import<'_>) -> Result<(), AdmissionError> {
@@ -155,6 +175,7 @@ impl Gate<'_> {
         let wasmparser::TypeRef::Func(ty) = import.ty else {
             return Err(AdmissionError::ImportKind { module, name });
         };
+        self.facts.function_types.push(ty);
         let ty = self.facts.types[ty as usize].clone();
         if !(self.known_import)(&module, &name, &ty) {
             return Err(AdmissionError::UnknownImport { module, name, ty });
@@ -186,14 +207,19 @@ impl Gate<'_> {
         Ok(Ok(()))
     }
 
-    fn table(&mut self, ty: &wasmparser::TableType) -> Result<(), AdmissionError> {
+    fn table(&mut self, table: &wasmparser::Table<'_>) -> Result<(), AdmissionError> {
+        if let wasmparser::TableInit::Expr(init) = &table.init {
+            self.constant(init)?;
+        }
+        let ty = table.ty;
         let table = self.facts.tables.len() as u32;
         let element = wasmparser::ValType::Ref(ty.element_type);
         refuse_exception_references(facts::is_exception(element), "table", Item::Section)?;
         if ty.table64 {
             return Err(AdmissionError::Table64 { table });
         }
-        check("table", "initial entries", ty.initial, self.limits.table_entries_max)?;
+        self.facts.table_entries = self.facts.table_entries.saturating_add(ty.initial);
+        check("table", "initial entries", self.facts.table_entries, self.limits.table_entries_max)?;
         self.facts.tables.push(TableFact { element: ty.element_type, initial: ty.initial, max: ty.maximum });
         Ok(())
     }
@@ -207,7 +233,9 @@ impl Gate<'_> {
         Ok(())
     }
 
-    fn global(&mut self, ty: wasmparser::GlobalType) -> Result<(), AdmissionError> {
+    fn global(&mut self, global: &wasmparser::Global<'_>) -> Result<(), AdmissionError> {
+        self.constant(&global.init_expr)?;
+        let ty = global.ty;
         let (global, mutable, ty) = (self.facts.globals.len() as u32, ty.mutable, ty.content_type);
         refuse_exception_references(facts::is_exception(ty), "global", Item::Section)?;
         if mutable && matches!(ty, wasmparser::ValType::Ref(_) | wasmparser::ValType::V128) {
@@ -217,10 +245,38 @@ impl Gate<'_> {
         Ok(())
     }
 
+    fn element(
+        &mut self,
+        element: &wasmparser::Element<'_>,
+        read: &dyn Fn(wasmparser::BinaryReaderError) -> AdmissionError,
+    ) -> Result<(), AdmissionError> {
+        if let wasmparser::ElementKind::Active { offset_expr, .. } = &element.kind {
+            self.constant(offset_expr)?;
+        }
+        self.facts.elements += u64::from(match &element.items {
+            wasmparser::ElementItems::Functions(functions) => functions.count(),
+            wasmparser::ElementItems::Expressions(_, items) => items.count(),
+        });
+        check(self.section, "entries", self.facts.elements, self.limits.elements_max)?;
+        if let wasmparser::ElementItems::Expressions(_, items) = &element.items {
+            for item in items.clone() {
+                self.constant(&item.map_err(read)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn constant(&self, constant: &wasmparser::ConstExpr<'_>) -> Result<(), AdmissionError> {
+        // Its `end` is no part of it.
+        let operators = constant.get_operators_reader().into_iter().count().saturating_sub(1) as u64;
+        check(self.section, "operators in a constant expression", operators, self.limits.constant_operators_max)
+    }
+
     fn data(&mut self, segment: u32, data: &wasmparser::Data<'_>) -> Result<(), AdmissionError> {
         self.data_bytes += data.data.len() as u64;
         check("data", "bytes", self.data_bytes, self.limits.data_bytes_max)?;
         let wasmparser::DataKind::Active { offset_expr, .. } = &data.kind else { return Ok(()) };
+        self.constant(offset_expr)?;
         for op in offset_expr.get_operators_reader().into_iter().flatten() {
             if matches!(op, wasmparser::Operator::GlobalGet { .. }) {
                 return Err(AdmissionError::DataOffset { segment });

@@ -77,9 +77,11 @@ fn allocate(guest: &mut dyn Guest) -> Result<u64, Interrupt> {
     let header = if word == 8 { 24 } else { 12 };
     let data = call_ptr(guest, "malloc", &[header + STACK_BYTES])?;
     let mut heap = Heap::of(guest);
-    heap.set_ptr(data as i64, data + header);
-    heap.set_ptr((data + word) as i64, data + header + STACK_BYTES);
-    heap.set_i32((data + 2 * word) as i64, 0);
+    // What the guest's `malloc` answers may be anything.
+    let stack = data.wrapping_add(header);
+    heap.set_ptr(data as i64, stack);
+    heap.set_ptr(data.wrapping_add(word) as i64, stack.wrapping_add(STACK_BYTES));
+    heap.set_i32(data.wrapping_add(2 * word) as i64, 0);
     Ok(data)
 }
 

@@ -62,7 +62,7 @@ fn write_stack_cookie(guest: &mut dyn Guest) -> Result<(), Interrupt> {
     let end = stack_end(guest)?;
     let mut heap = Heap::of(guest);
     heap.set_i32(end, COOKIE[0] as i32);
-    heap.set_i32(end + 4, COOKIE[1] as i32);
+    heap.set_i32(end.saturating_add(4), COOKIE[1] as i32);
     heap.set_i32(0, COOKIE_AT_ZERO as i32);
     Ok(())
 }
@@ -70,7 +70,7 @@ fn write_stack_cookie(guest: &mut dyn Guest) -> Result<(), Interrupt> {
 fn check_stack_cookie(guest: &mut dyn Guest) -> Result<(), Interrupt> {
     let end = stack_end(guest)?;
     let heap = Heap::of(guest);
-    let found = [heap.i32(end)? as u32, heap.i32(end + 4)? as u32];
+    let found = [heap.i32(end)? as u32, heap.i32(end.saturating_add(4))? as u32];
     let zero = heap.i32(0)? as u32;
     if found != COOKIE {
         let text = format!(
@@ -98,7 +98,7 @@ fn run_main(guest: &mut dyn Guest, format: ModuleFormat) -> Result<(), Interrupt
         let name = stack_string(guest, format, PROGRAM, PROGRAM.len() as u64 + 1)?;
         let mut heap = Heap::of(guest);
         heap.set_ptr(list as i64, name);
-        heap.set_ptr(list as i64 + 4, 0);
+        heap.set_ptr((list as i64).saturating_add(4), 0);
     }
     match guest.call(format.export(Export::Main), &[Val::I32(count), Val::I32(list as i32)]) {
         // The glue looks for unflushed output and throws its own exit status, which it then catches.

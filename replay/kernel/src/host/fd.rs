@@ -92,7 +92,8 @@ fn transfer(guest: &mut dyn Guest, args: &[Val], one: Transfer) -> Outcome {
             let vector = vectors.saturating_add(i.saturating_mul(2 * word));
             let (at, len) = (heap.ptr(vector)?, heap.ptr(vector.saturating_add(word))?);
             let done = one(files, fd, heap.bytes, at, len, clock)?;
-            total += done;
+            // `/dev/null` takes any length without looking.
+            total = u64::wrapping_add(total, done);
             if done < len {
                 break;
             }

@@ -29,7 +29,7 @@ pub use driver::{boot, bounded, handle};
 pub use files::{FILES_BYTES_MAX, NODES_MAX};
 pub use format::{ModuleFormat, UnknownFormat};
 pub use invoke::Invoke;
-pub use resolve::{HostFn, ValType, resolve};
+pub use resolve::{HostFn, ValType, resolve, served};
 pub use state::{CLOCK_START_MS, GAS_LIMIT_DEFAULT, HostState, StateError};
 
 use crate::guest::{Guest, Interrupt, Val};

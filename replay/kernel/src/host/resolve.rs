@@ -97,24 +97,34 @@ pub(crate) fn names(format: ModuleFormat) -> Vec<&'static str> {
     table(format).map(|(name, ..)| *name).chain(wasi::names().filter(|_| format == ModuleFormat::Wasip1)).collect()
 }
 
+/// Every import that a format's glue serves, with parameters and results; `invoke_*` and `metering.usegas` apart.
+pub fn served(format: ModuleFormat) -> Vec<(&'static str, Vec<ValType>, Vec<ValType>)> {
+    let types = |(name, signature, _): &Row| {
+        let (inputs, outputs) = signature.split_once('>').unwrap_or((signature, ""));
+        (*name, types(inputs, format.is_wide(), false), types(outputs, format.is_wide(), true))
+    };
+    table(format).map(types).collect()
+}
+
 /// Signatures are written with one letter a value: `i` integer, `p` pointer or size, `o` 64-bit offset (two integers
 /// in wasm32), `d` double; results after `>`.
 fn fits(signature: &str, params: &[ValType], results: &[ValType], wide: bool) -> bool {
-    let types = |letters: &str, out: bool| {
-        let mut types = Vec::new();
-        for letter in letters.chars() {
-            match letter {
-                'p' if wide => types.push(ValType::I64),
-                'o' if wide => types.push(ValType::I64),
-                'o' if !out => types.extend([ValType::I32; 2]),
-                'd' => types.push(ValType::F64),
-                _ => types.push(ValType::I32),
-            }
-        }
-        types
-    };
     let (inputs, outputs) = signature.split_once('>').unwrap_or((signature, ""));
-    types(inputs, false) == params && types(outputs, true) == results
+    types(inputs, wide, false) == params && types(outputs, wide, true) == results
+}
+
+fn types(letters: &str, wide: bool, out: bool) -> Vec<ValType> {
+    let mut types = Vec::new();
+    for letter in letters.chars() {
+        match letter {
+            'p' if wide => types.push(ValType::I64),
+            'o' if wide => types.push(ValType::I64),
+            'o' if !out => types.extend([ValType::I32; 2]),
+            'd' => types.push(ValType::F64),
+            _ => types.push(ValType::I32),
+        }
+    }
+    types
 }
 
 pub(super) type Row = (&'static str, &'static str, HostFn);
