@@ -119,9 +119,7 @@ impl Gate<'_> {
             }
             Payload::GlobalSection(section) => {
                 count("globals", section.count(), limits.globals_max)?;
-                for global in section {
-                    self.global(&global.map_err(read)?)?;
-                }
+                section.into_iter().try_for_each(|global| self.global(&global.map_err(read)?))?;
             }
             Payload::ExportSection(section) => {
                 count("exports", section.count(), limits.exports_max)?;
@@ -132,9 +130,7 @@ impl Gate<'_> {
             Payload::StartSection { .. } => self.facts.has_start = true,
             Payload::ElementSection(section) => {
                 count("segments", section.count(), limits.element_segments_max)?;
-                for element in section {
-                    self.element(&element.map_err(read)?, &read)?;
-                }
+                section.into_iter().try_for_each(|element| self.element(&element.map_err(read)?, &read))?;
             }
             Payload::DataSection(section) => {
                 count("segments", section.count(), limits.data_segments_max)?;

@@ -68,7 +68,7 @@ impl<'m> Counter<'m> {
         self.work.operators += 1;
         match op {
             Operator::Block { blockty } | Operator::If { blockty } | Operator::Try { blockty } => {
-                self.enter(*blockty, false)
+                self.enter(*blockty, false);
             }
             Operator::Loop { blockty } => self.enter(*blockty, true),
             Operator::End | Operator::Delegate { .. } => self.leave(),

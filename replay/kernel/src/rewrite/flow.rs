@@ -203,7 +203,9 @@ impl Builder {
                 let mut depths: Vec<u32> = targets.targets().flatten().chain([targets.default()]).collect();
                 depths.sort_unstable();
                 depths.dedup();
-                depths.into_iter().for_each(|depth| self.branch(depth));
+                for depth in depths {
+                    self.branch(depth);
+                }
                 self.block = None;
             }
             Operator::Return => {
@@ -397,7 +399,9 @@ impl Graph {
             let arms = &next[node as usize];
             if arms.len() > 1 && arms.iter().all(is_arm) {
                 let least = arms.iter().map(|arm| costs[*arm as usize]).min().unwrap_or(0);
-                arms.iter().for_each(|arm| costs[*arm as usize] -= least);
+                for arm in arms {
+                    costs[*arm as usize] -= least;
+                }
                 costs[heads[node as usize] as usize] += least;
             }
             let room = slack - taken_on[node as usize];

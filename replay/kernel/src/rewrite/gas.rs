@@ -91,13 +91,12 @@ impl Charger {
         let (pages, before) = (body.temp(ty, 1), body.temp(ty, 2));
         body.out().local_set(before);
         self.charge(body, true, |out| {
-            match ty {
-                ValType::I64 => out.i64_const(0).local_get(pages).local_get(before).i64_const(-1).i64_eq().select(),
-                _ => {
-                    out.i32_const(0).local_get(pages).local_get(before).i32_const(-1).i32_eq().select();
-                    out.i64_extend_i32_u()
-                }
-            };
+            if ty == ValType::I64 {
+                out.i64_const(0).local_get(pages).local_get(before).i64_const(-1).i64_eq().select();
+            } else {
+                out.i32_const(0).local_get(pages).local_get(before).i32_const(-1).i32_eq().select();
+                out.i64_extend_i32_u();
+            }
             out.i64_const(PAGE_COST as i64).i64_mul();
         });
         body.out().local_get(before);
