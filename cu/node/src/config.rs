@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     /// The scheduler, or a router that redirects to schedulers
     #[arg(long, value_name = "URL", env = "AORTA_SU")]
     su: Option<String>,
-    /// The Arweave gateway [default: https://arweave.net]
+    /// The Arweave gateway [default: `https://arweave.net`]
     #[arg(long, value_name = "URL", env = "AORTA_GATEWAY")]
     gateway: Option<String>,
     /// Its GraphQL [default: the gateway's /graphql]
