@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::engine::Instance;
 use crate::error::StartError;
+use crate::guest::Interrupt;
 use crate::host::HostState;
 use crate::machine::{ProcessLimits, Registers, Step, evaluate};
 use crate::memory::Lease;
@@ -25,6 +26,8 @@ pub struct Fork {
     instance: Box<dyn Instance>,
     env_json: String,
     lease: Lease,
+    registers: Registers,
+    host: HostState,
     idle: Idle,
 }
 
@@ -35,25 +38,31 @@ impl Fork {
         env_json: String,
         limits: &ProcessLimits,
         lease: Lease,
-        registers: &Registers,
+        registers: Registers,
         host: HostState,
         idle: &Idle,
     ) -> Result<Self, StartError> {
-        let bytes = registers.memory_bytes;
         // A memory that a step made longer than the process' own does not become shorter on every engine.
-        let kept = idle.lock().pop().filter(|kept| kept.mapping().len() <= bytes);
-        let mut instance = match kept {
+        let kept = idle.lock().pop().filter(|kept| kept.mapping().len() <= registers.memory_bytes);
+        let instance = match kept {
             Some(instance) => instance,
             None => module.instantiate(limits)?,
         };
-        instance.set_bytes(bytes)?;
-        instance.mapping_mut().project(lease.file())?;
-        instance.set_globals(&registers.globals);
-        if !instance.set_table_functions(&registers.tables) {
+        let mut fork = Self { instance, env_json, lease, registers, host, idle: idle.clone() };
+        fork.take_up()?;
+        Ok(fork)
+    }
+
+    /// Makes the instance what the process was, whatever ran on it.
+    fn take_up(&mut self) -> Result<(), StartError> {
+        self.instance.set_bytes(self.registers.memory_bytes)?;
+        self.instance.mapping_mut().project(self.lease.file())?;
+        self.instance.set_globals(&self.registers.globals);
+        if !self.instance.set_table_functions(&self.registers.tables) {
             return Err(StartError::Checkpoint("its tables are other ones"));
         }
-        *instance.host() = host;
-        Ok(Self { instance, env_json, lease, idle: idle.clone() })
+        *self.instance.host() = self.host.clone();
+        Ok(())
     }
 
     /// Gives the message's JSON to the process and forgets what it did.
@@ -61,7 +70,13 @@ impl Fork {
     /// # Errors
     /// The host's trouble only; what goes wrong in the guest is in the answer.
     pub fn step(mut self, message_json: &str) -> Result<Step, StartError> {
-        let step = evaluate(&mut *self.instance, &self.env_json, message_json);
+        self.instance.set_quiet(true);
+        let mut step = evaluate(&mut *self.instance, &self.env_json, message_json);
+        if step.interrupt == Some(Interrupt::MustUnwind) {
+            self.take_up()?;
+            self.instance.set_quiet(false);
+            step = evaluate(&mut *self.instance, &self.env_json, message_json);
+        }
         if let Some(error) = self.instance.take_failure() {
             return Err(error.into());
         }

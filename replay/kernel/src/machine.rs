@@ -246,7 +246,7 @@ impl Machine {
             self.take_image()?;
         }
         let (lease, registers) = (self.image.lease()?, self.plain_registers());
-        Fork::new(module, self.env_json.clone(), limits, lease, &registers, self.host.clone(), &self.forks)
+        Fork::new(module, self.env_json.clone(), limits, lease, registers, self.host.clone(), &self.forks)
     }
 
     /// All registers at the image but for the host's.

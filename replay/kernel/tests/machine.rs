@@ -279,3 +279,53 @@ fn the_compute_limit_decides_in_a_format_without_metering() {
     assert_eq!((short.interrupt, short.gas), (Some(Interrupt::OutOfGas), needed));
     assert!(step(1).is_err(), "boot is bounded too");
 }
+
+/// Asyncified by hand: `!` opens a file through WeaveDrive, which unwinds, and answers when it was rewound.
+const ASYNCIFIED: &str = r#"
+  (import "env" "__asyncjs__weavedrive_open" (func $open (param i32 i32) (result i32)))
+  ---
+  (table (export "__indirect_function_table") 1 funcref)
+  (global $state (mut i32) (i32.const 0))
+  (func (export "asyncify_start_unwind") (param i32) (global.set $state (i32.const 1)))
+  (func (export "asyncify_stop_unwind") (global.set $state (i32.const 0)))
+  (func (export "asyncify_start_rewind") (param i32) (global.set $state (i32.const 2)))
+  (func (export "asyncify_stop_rewind") (global.set $state (i32.const 0)))
+  (func (export "handle") (param i32 i32) (result i32)
+    (if (i32.eqz (global.get $state)) (then (drop (call $count))))
+    (if (call $asks (local.get 0)) (then
+      (drop (call $open (i32.const 65600) (i32.const 65600)))
+      (if (i32.eq (global.get $state) (i32.const 1)) (then (return (i32.const 0))))))
+    (i32.const 65600))
+"#;
+
+#[test]
+fn a_step_that_must_unwind_is_the_same_with_and_without_quiet_twins() {
+    let [wasmer, wasmi, _] = modules(ASYNCIFIED);
+    let run = |module: &Module, compute_max: u64| {
+        let limits = ProcessLimits { compute_max, ..LIMITS };
+        let mut machine = Machine::start(module, "{}".into(), &limits, Tracker::Best).ok()?;
+        let steps = ["a", "b", "!", "c", "d!"].map(|message| {
+            let step = machine.step(message).unwrap();
+            (step.gas, step.interrupt, String::from_utf8(step.evaluated.result_json).unwrap())
+        });
+        let (registers, memory) = state(&mut machine);
+        Some((steps, registers, memory))
+    };
+    let (steps, ..) = run(&wasmer, LIMITS.compute_max).unwrap();
+    assert!(steps.iter().all(|(_, interrupt, _)| interrupt.is_none()), "{steps:?}");
+    let mut machine = start(&wasmer);
+    machine.step("a").unwrap();
+    let mut forked = |message| machine.fork(&wasmer, &LIMITS).unwrap().step(message).unwrap();
+    for (message, (gas, ..)) in [("b", &steps[1]), ("!", &steps[2]), ("b", &steps[1])] {
+        let step = forked(message);
+        assert_eq!((step.interrupt, step.gas), (None, *gas), "a fork that is given {message}");
+    }
+    let unwound = steps[2].0;
+    // Wherever gas runs out: before the call that unwinds, in it, while it unwinds, and when it was rewound.
+    for limit in (0..=unwound).step_by(61) {
+        let (left, right) = (run(&wasmer, limit), run(&wasmi, limit));
+        let steps = |run: &Option<([_; 5], Registers, _)>| run.as_ref().map(|(steps, ..)| steps.clone());
+        assert_eq!(steps(&left), steps(&right), "limit {limit} of {unwound}");
+        assert!(left == right, "limit {limit} of {unwound}: the states differ");
+    }
+}

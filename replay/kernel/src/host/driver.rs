@@ -116,7 +116,8 @@ fn run_main(guest: &mut dyn Guest, format: ModuleFormat) -> Result<(), Interrupt
 /// Runs a step, or what comes before the first, within the limit on gas.
 ///
 /// # Errors
-/// What interrupted it; [`Interrupt::OutOfGas`] if more was used than the limit, however it ended.
+/// What interrupted it; [`Interrupt::OutOfGas`] if more was used than the limit, however it ended: but for
+/// [`Interrupt::MustUnwind`], which is no end, and where the same step on other code uses more.
 pub fn bounded<T>(
     guest: &mut dyn Guest,
     step: impl FnOnce(&mut dyn Guest) -> Result<T, Interrupt>,
@@ -124,7 +125,11 @@ pub fn bounded<T>(
     let limit = guest.host().compute_max();
     guest.set_gas_left(limit as i64);
     let answer = step(guest);
-    if guest.gas_left() < 0 { Err(Interrupt::OutOfGas) } else { answer }
+    match answer {
+        Err(Interrupt::MustUnwind) => answer,
+        _ if guest.gas_left() < 0 => Err(Interrupt::OutOfGas),
+        _ => answer,
+    }
 }
 
 /// Copies a string to the wasm stack.
