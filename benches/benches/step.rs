@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ao_benches::bare::Bare;
 use ao_benches::log::{EvalLog, Texts};
-use ao_benches::ours::{machine_at, session_at, thread_time, time_machine, time_session};
+use ao_benches::ours::{machine_at, session_at, thread_time, time_forks, time_machine, time_session};
 use ao_benches::peer::Reference;
 use ao_benches::{aos, aos_lowered_by_binaryen};
 use ao_commit::CheckpointPolicy;
@@ -53,6 +53,15 @@ fn machine(group: &mut BenchmarkGroup<'_, WallTime>) {
     });
 }
 
+/// The same as dry-runs, which leave nothing behind.
+fn forks(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let mut running = None;
+    group.bench_function("dry-run on a fork", |b| {
+        let (machine, log) = running.get_or_insert_with(|| machine_at(WARM_UP));
+        b.iter_custom(|count| time_forks(machine, &log.take_texts(count)));
+    });
+}
+
 fn bare(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, wasm: impl Fn() -> Vec<u8>) {
     let run = |bare: &mut Bare, messages: &[Texts]| {
         thread_time(|| {
@@ -91,6 +100,7 @@ fn step(c: &mut Criterion) {
     session(&mut group);
     bare(&mut group, "bare wasmer", aos_lowered_by_binaryen);
     machine(&mut group);
+    forks(&mut group);
     reference(&mut group, "reference loader in place", false);
     group.sample_size(10);
     reference(&mut group, "reference loader with copies", true);

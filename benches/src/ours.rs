@@ -15,6 +15,8 @@ use ao_replay::{Session, Setup};
 use crate::log::{EvalLog, Texts, module_meta};
 use crate::{AOS_FORMAT, aos};
 
+const LIMITS: ProcessLimits = ProcessLimits { memory_bytes_max: 1 << 30, compute_max: 9_000_000_000_000 };
+
 static MODULE: LazyLock<Module> = LazyLock::new(|| Module::load(&aos(), AOS_FORMAT, None).unwrap());
 
 /// CPU time of this thread that `work` takes.
@@ -52,8 +54,7 @@ pub fn time_session(session: &mut Session, entries: &[LogEntry]) -> Duration {
 /// A machine `steps` into the log that it comes with.
 pub fn machine_at(steps: u64) -> (Machine, EvalLog) {
     let mut log = EvalLog::new();
-    let limits = ProcessLimits { memory_bytes_max: 1 << 30, compute_max: 9_000_000_000_000 };
-    let mut machine = Machine::start(&MODULE, log.env(), &limits, Tracker::Best).unwrap();
+    let mut machine = Machine::start(&MODULE, log.env(), &LIMITS, Tracker::Best).unwrap();
     time_machine(&mut machine, &log.take_texts(steps));
     (machine, log)
 }
@@ -63,6 +64,15 @@ pub fn time_machine(machine: &mut Machine, messages: &[Texts]) -> Duration {
     thread_time(|| {
         for texts in messages {
             black_box(machine.step(&texts.message).unwrap());
+        }
+    })
+}
+
+/// What the messages take as dry-runs, each on a fork of its own that is thrown away.
+pub fn time_forks(machine: &mut Machine, messages: &[Texts]) -> Duration {
+    thread_time(|| {
+        for texts in messages {
+            black_box(machine.fork(&MODULE, &LIMITS).unwrap().step(&texts.message).unwrap());
         }
     })
 }
