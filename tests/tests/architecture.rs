@@ -10,12 +10,16 @@ use serde_json::Value;
 /// Lowest first: each may depend on those before it.
 const LAYERS: [&str; 5] = ["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay"];
 
-/// The unit's crates, and what of ours each may use itself.
-const UNIT: [(&str, &[&str]); 4] = [
+/// The units' crates, and what of ours each may use itself.
+const UNIT: [(&str, &[&str]); 5] = [
+    ("ao-http", &[]),
     ("ao-store", &["ao-wire", "ao-log"]),
     ("ao-source", &["ao-wire", "ao-log"]),
     ("ao-exec", &["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay", "ao-store"]),
-    ("ao-node", &["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay", "ao-store", "ao-source", "ao-exec"]),
+    (
+        "ao-node",
+        &["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay", "ao-store", "ao-source", "ao-exec", "ao-http"],
+    ),
 ];
 
 /// What nothing in `replay/` may come to depend on, however far down.
@@ -85,7 +89,9 @@ fn only_the_node_brings_the_unit_together() {
 #[test]
 fn no_source_file_is_longer_than_the_ceiling() {
     let mut files = 0;
-    for folder in ["replay", "cu", "tests/src", "tests/tests", "benches", "fixtures/guests/src", "tests/node"] {
+    for folder in
+        ["replay", "cu", "modules", "tests/src", "tests/tests", "benches", "fixtures/guests/src", "tests/node"]
+    {
         check_lines(&root().join(folder), &mut files);
     }
     assert!(files > 100, "{files} files are too few to be all");

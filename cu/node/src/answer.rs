@@ -1,52 +1,29 @@
-//! Answers: always JSON where the reference gives JSON, errors too, each with the status a client can act on.
+//! What goes wrong with a request, each with the status a client can act on.
 //!
 //! Not here: which route answers what (`routes`).
 //! Invariant: every error a caller meets went through [`Refusal`].
 
-use std::convert::Infallible;
-
 use ao_exec::{DryRunError, ExecError};
+use ao_http::{Answer, BodyError, Field, refuse};
 use ao_source::SourceError;
-use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-};
-use hyper::{Response, StatusCode};
-use serde_json::json;
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 
-use crate::unit::{UnitError, chain};
-
-/// The body of an answer; an error breaks the connection off, so that nobody takes half an answer for whole.
-pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
-/// An answer.
-pub(crate) type Answer = Response<Body>;
+use crate::unit::UnitError;
 
 /// Why a request is not answered as it was meant.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Refusal {
     /// A parameter is missing or malformed.
-    #[error("'{field}': {expected}")]
-    Field {
-        /// Its name.
-        field: &'static str,
-        /// What it must be.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Field(#[from] Field),
     /// The body is no dry-run.
     #[error(transparent)]
     DryRun(#[from] DryRunError),
-    /// The body is longer than any may be.
-    #[error("the body has more than {most} bytes")]
-    TooBig {
-        /// How long one may be.
-        most: usize,
-    },
-    /// The body broke off.
-    #[error("the body broke off")]
-    BrokeOff(#[source] hyper::Error),
+    /// There is no body.
+    #[error(transparent)]
+    Body(#[from] BodyError),
     /// There is no such route.
     #[error("Not Found")]
     NoRoute,
@@ -73,8 +50,8 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Field { .. } | Self::DryRun(_) | Self::BrokeOff(_) => StatusCode::BAD_REQUEST,
-            Self::TooBig { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Field(_) | Self::DryRun(_) => StatusCode::BAD_REQUEST,
+            Self::Body(error) => error.status(),
             Self::NoRoute | Self::Absent(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Rate { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -123,44 +100,10 @@ fn of_source(error: &SourceError) -> StatusCode {
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
-        let (status, wait) = (refusal.status(), refusal.wait_s());
-        let text = chain(&refusal);
-        if status.is_server_error() {
-            tracing::error!(%status, error = text, "a request failed");
-        } else {
-            tracing::debug!(%status, error = text, "a request was refused");
-        }
-        let mut answer = json_text(status, json!({ "error": text }).to_string());
-        if let Some(seconds) = wait {
+        let mut answer = refuse(refusal.status(), &refusal);
+        if let Some(seconds) = refusal.wait_s() {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         answer
     }
-}
-
-/// A body that is at hand.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
-}
-
-/// An answer of JSON.
-pub(crate) fn json_text(status: StatusCode, json: impl Into<Bytes>) -> Answer {
-    typed(status, "application/json; charset=utf-8", full(json))
-}
-
-/// An answer of JSON that says that all went well.
-pub(crate) fn ok(json: impl Into<Bytes>) -> Answer {
-    json_text(StatusCode::OK, json)
-}
-
-/// An answer of some type. Whoever runs in a browser may read it.
-pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-    answer
 }

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use ao_commit::CheckpointPolicy;
+use ao_http::{Answer, Field, Query, Writing, chain, channel, typed};
 use ao_kernel::profile::Profile;
 use ao_log::bundle::{BundleWriter, Manifest, ModuleMeta};
 use ao_log::{ChainRule, Module, Nonce};
@@ -17,11 +18,10 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_DISPOSITION, HeaderValue};
 
-use crate::answer::{Answer, Refusal, typed};
+use crate::answer::Refusal;
 use crate::routes::Context;
-use crate::routes::params::{Query, process};
-use crate::stream::{Writing, channel};
-use crate::unit::{UnitError, chain, module_of};
+use crate::routes::params::process;
+use crate::unit::{UnitError, module_of};
 
 /// Pieces of 64 KiB that may wait for the network.
 const WAITING_MAX: usize = 16;
@@ -50,7 +50,7 @@ pub(crate) async fn stream(context: &Arc<Context>, process_id: &str, query: &Que
         return Err(absent(format!("nonce {last}")));
     }
     if first > last {
-        return Err(Refusal::Field { field: "from", expected: "not after `to`, nor after the last nonce" });
+        return Err(Refusal::Field(Field { field: "from", expected: "not after `to`, nor after the last nonce" }));
     }
     let item = unit.store.process(process).map_err(UnitError::from)?.ok_or_else(|| absent("the item".to_owned()))?;
     let module = module_of(&item).map_err(|source| UnitError::Process { process, source: Box::new(source) })?;

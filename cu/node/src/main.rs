@@ -1,24 +1,23 @@
 //! The `aorta` command: `cu` serves a compute unit, `fetch` saves a process' log for an auditor.
 
 mod answer;
-mod body;
 mod bundle;
 mod config;
 mod cursor;
 mod metrics;
 mod rate;
 mod routes;
-mod server;
-mod stream;
 mod unit;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ao_exec::Executor;
+use ao_http::{serve, stop_on_signals};
 use ao_kernel::ArtifactCache;
 use ao_kernel::profile::Profile;
 use ao_source::{FetchOptions, GatewayClient, Http, HttpOptions, Output, SchedulerClient, fetch};
@@ -28,9 +27,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{Config, Settings};
 use metrics::Metrics;
 use rate::RateLimit;
-use routes::Context;
+use routes::{Context, answer};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use unit::Unit;
 
@@ -149,21 +147,29 @@ fn run_cu(cu: Cu) -> Result<()> {
     };
     let executor = Executor::new(Arc::clone(&store), options)?;
     let (scheduler, gateway) = clients(&config)?;
-    let (stop, stopping) = watch::channel(false);
-    let context = Arc::new(Context {
-        unit: Arc::new(Unit::new(store, executor, scheduler, gateway)),
-        dry_run_rate: RateLimit::new(config.dry_run_rate),
-        metrics: Metrics::default(),
-        stopping,
-        config,
-    });
-    runtime(context.config.workers)?.block_on(async {
+    runtime(config.workers)?.block_on(async {
+        let stopping = stop_on_signals().context("no signals")?;
+        let context = Arc::new(Context {
+            unit: Arc::new(Unit::new(store, executor, scheduler, gateway)),
+            dry_run_rate: RateLimit::new(config.dry_run_rate),
+            metrics: Metrics::default(),
+            stopping,
+            config,
+        });
         let at = (context.config.host, context.config.port);
         let listener = TcpListener::bind(at).await.with_context(|| format!("{}:{} cannot be served on", at.0, at.1))?;
         let address = listener.local_addr()?;
         tracing::info!(%address, profile = Profile::default().name(), "serving");
         say(&format!("http://{address}"))?;
-        server::serve(listener, context, stop).await.context("no signals")
+        let (stopping, stop_max) = (context.stopping.clone(), Duration::from_secs(context.config.stop_s_max));
+        let handler = {
+            let context = Arc::clone(&context);
+            move |request, caller| answer(Arc::clone(&context), request, caller)
+        };
+        serve(listener, handler, stopping, stop_max).await;
+        context.unit.executor.save_all().await;
+        tracing::info!("stopped");
+        Ok(())
     })
 }
 

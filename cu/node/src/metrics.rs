@@ -6,9 +6,9 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ao_exec::Counts;
+use ao_http::{Answer, full, typed};
 use hyper::StatusCode;
 
-use crate::answer::{Answer, full, typed};
 use crate::routes::Route;
 
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];

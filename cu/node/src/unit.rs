@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ao_exec::{DryRun, ExecError, Executor, Snapshot};
+use ao_http::chain;
 use ao_log::{Assignment, ChainPoint, LogEntry, LogFault, Nonce, ProcessInfo};
 use ao_source::{FetchOptions, GatewayClient, LogFetcher, SchedulerClient, SourceError};
 use ao_store::{Head, StepRecord, Store, StoreError};
@@ -239,20 +240,6 @@ impl Unit {
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(followers.entry(process).or_default())
     }
-}
-
-/// An error with all its causes, in one line; a cause that an error tells itself is not told again.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).fold(String::new(), |told, cause| {
-        if told.is_empty() {
-            cause
-        } else if told.contains(&cause) {
-            told
-        } else {
-            format!("{told}: {cause}")
-        }
-    })
 }
 
 fn absent(process: ProcessId, message: Id) -> impl Fn(SourceError) -> UnitError {

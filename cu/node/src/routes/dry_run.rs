@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ao_exec::DryRun;
+use ao_http::{Answer, Field, ok, read_text};
 use hyper::HeaderMap;
 
 use super::params::{id, process};
 use super::{Asked, Context};
-use crate::answer::{Answer, Refusal, ok};
-use crate::body::read_text;
+use crate::answer::Refusal;
 
 /// How old the end of the log may be that a dry-run is made on, if its caller does not say.
 const MAX_AGE_MS: u64 = 100;
@@ -33,7 +33,7 @@ pub(crate) async fn dry_run(context: &Arc<Context>, asked: Asked) -> Result<Answ
 fn max_age(headers: &HeaderMap) -> Result<Duration, Refusal> {
     let Some(value) = headers.get("x-max-age") else { return Ok(Duration::from_millis(MAX_AGE_MS)) };
     let millis = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    millis.map(Duration::from_millis).ok_or(Refusal::Field { field: "x-max-age", expected: "milliseconds" })
+    millis.map(Duration::from_millis).ok_or(Refusal::Field(Field { field: "x-max-age", expected: "milliseconds" }))
 }
 
 /// Whom the nearest proxy asked for: what stands before that, any caller may have written.

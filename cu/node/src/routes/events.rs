@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ao_http::{Answer, Query, channel, stopped, typed};
 use ao_store::StepRecord;
 use ao_wire::ProcessId;
 use http_body_util::BodyExt;
@@ -11,10 +12,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Context;
 use super::head::describe;
-use super::params::{Query, process};
-use crate::answer::{Answer, Refusal, typed};
-use crate::server::stopped;
-use crate::stream::channel;
+use super::params::process;
+use crate::answer::Refusal;
 
 /// Events that may wait for a listener who reads slowly.
 const WAITING_MAX: usize = 64;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use ao_commit::Receipt;
+use ao_http::{Answer, Field, ok};
 use ao_log::Nonce;
 use ao_store::{Position, StepRecord};
 use ao_wire::{ProcessId, b64u};
@@ -12,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::params::process;
-use crate::answer::{Answer, Refusal, ok};
+use crate::answer::Refusal;
 use crate::unit::UnitError;
 
 pub(crate) fn receipt(context: &Arc<Context>, process_id: &str, nonce: &str) -> Result<Answer, Refusal> {
     let process = process("process", Some(process_id))?;
-    let wrong = Refusal::Field { field: "nonce", expected: "a number is required" };
+    let wrong = Refusal::Field(Field { field: "nonce", expected: "a number is required" });
     let nonce = nonce.parse().map(Nonce).map_err(|_| wrong)?;
     context.config.admit(process)?;
     Ok(ok(describe(&step(context, process, nonce)?)?.to_string()))

@@ -18,20 +18,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_REQUEST_HEADERS};
-use hyper::header::{ALLOW, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use ao_http::{Answer, Query, Request, not_allowed, ok, preflight};
+use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::answer::{Answer, Refusal, full, ok, typed};
+use crate::answer::Refusal;
 use crate::bundle;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::rate::RateLimit;
 use crate::unit::{Unit, UnitError};
-use params::Query;
 
 /// What every request may need.
 pub(crate) struct Context {
@@ -46,7 +43,7 @@ pub(crate) struct Context {
 /// A request, taken apart.
 pub(crate) struct Asked {
     pub(crate) query: Query,
-    pub(crate) request: Request<Incoming>,
+    pub(crate) request: Request,
     pub(crate) caller: IpAddr,
 }
 
@@ -115,7 +112,7 @@ impl Route {
 }
 
 /// Answers a request, whatever it is.
-pub(crate) async fn answer(context: Arc<Context>, request: Request<Incoming>, caller: IpAddr) -> Answer {
+pub(crate) async fn answer(context: Arc<Context>, request: Request, caller: IpAddr) -> Answer {
     let path = request.uri().path().to_owned();
     let Some((route, parts)) = Route::of(&path) else {
         context.metrics.answered(None, StatusCode::NOT_FOUND);
@@ -125,9 +122,7 @@ pub(crate) async fn answer(context: Arc<Context>, request: Request<Incoming>, ca
     let answer = match request.method() {
         &Method::OPTIONS => preflight(&request, methods),
         method if !methods.split(", ").any(|known| known == method.as_str()) => {
-            let mut answer = Answer::from(Refusal::Method);
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-            answer
+            not_allowed(Refusal::Method.into(), methods)
         }
         _ => {
             let query = Query::of(request.uri().query().unwrap_or_default());
@@ -170,17 +165,6 @@ fn ready(context: &Context) -> Result<Answer, Refusal> {
     }
     let processes = context.unit.store.processes().map_err(UnitError::from)?.len();
     Ok(ok(json!({ "status": "ready", "processes": processes }).to_string()))
-}
-
-/// What a browser asks before it lets a page ask.
-fn preflight(request: &Request<Incoming>, methods: &'static str) -> Answer {
-    let mut answer = typed(StatusCode::NO_CONTENT, "text/plain", full(""));
-    let headers = answer.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-    if let Some(asked) = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-    }
-    answer
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ao_http::{Answer, Field, Query, json_text, ok, read_text};
 use ao_log::Nonce;
 use ao_store::{Position, StepRecord};
 use ao_wire::ProcessId;
@@ -12,10 +13,9 @@ use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::params::{Query, id, process};
+use super::params::{id, process};
 use super::{Asked, Context};
-use crate::answer::{Answer, Refusal, json_text, ok};
-use crate::body::read_text;
+use crate::answer::Refusal;
 use crate::unit::UnitError;
 
 /// The result of a message, found by its id or that of its assignment, in the process that is asked for and no other.
@@ -45,7 +45,7 @@ fn busy(process: ProcessId, to: &str) -> Answer {
 /// a message that is another one there is refused.
 pub(crate) async fn of_slot(context: &Arc<Context>, slot: &str, asked: Asked) -> Result<Answer, Refusal> {
     let process = process("process-id", asked.query.get("process-id"))?;
-    let wrong = Refusal::Field { field: "slot", expected: "a number is required" };
+    let wrong = Refusal::Field(Field { field: "slot", expected: "a number is required" });
     let nonce = slot.parse().map(Nonce).map_err(|_| wrong)?;
     context.config.admit(process)?;
     let posted = posted_message(&read_text(asked.request, context.config.body_bytes_max).await?)?;
@@ -54,7 +54,10 @@ pub(crate) async fn of_slot(context: &Arc<Context>, slot: &str, asked: Asked) ->
     let step = context.unit.store.result_at(process, Position::of(nonce)).map_err(UnitError::from)?;
     let step = step.ok_or(UnitError::NoNonce { process, nonce })?;
     if posted.is_some_and(|id| id != step.message.to_string()) {
-        return Err(Refusal::Field { field: "Id", expected: "another message is at this slot of the verified log" });
+        return Err(Refusal::Field(Field {
+            field: "Id",
+            expected: "another message is at this slot of the verified log",
+        }));
     }
     Ok(with_slot(step, known))
 }
@@ -64,7 +67,7 @@ fn posted_message(body: &str) -> Result<Option<String>, Refusal> {
     if body.trim().is_empty() {
         return Ok(None);
     }
-    let no_json = |_| Refusal::Field { field: "body", expected: "JSON (application/aos-2) is required" };
+    let no_json = |_| Refusal::Field(Field { field: "body", expected: "JSON (application/aos-2) is required" });
     let body: serde_json::Value = serde_json::from_str(body).map_err(no_json)?;
     let places = ["/edges/0/node/message/Id", "/node/message/Id", "/message/Id", "/Id"];
     Ok(places.iter().find_map(|place| body.pointer(place)?.as_str()).map(str::to_owned))

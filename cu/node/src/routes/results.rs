@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ao_http::{Answer, Field, Query, ok};
 use ao_log::TimestampMs;
 use ao_store::{Position, Query as Listing, StepRecord, Steps};
 use ao_wire::ProcessId;
@@ -13,8 +14,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Context;
-use super::params::{Query, process};
-use crate::answer::{Answer, Refusal, ok};
+use super::params::process;
+use crate::answer::Refusal;
 use crate::cursor::{Bound, Sort, cursor};
 use crate::unit::UnitError;
 
@@ -29,7 +30,7 @@ pub(crate) async fn all(context: &Arc<Context>, process_id: &str, query: &Query)
     let sort = match query.get("sort") {
         None | Some("ASC") => Sort::Ascending,
         Some("DESC") => Sort::Descending,
-        Some(_) => return Err(Refusal::Field { field: "sort", expected: "ASC or DESC" }),
+        Some(_) => return Err(Refusal::Field(Field { field: "sort", expected: "ASC or DESC" })),
     };
     list(context, process_id, query, (Some(sort), 25), Steps::Answered).await
 }
@@ -50,11 +51,11 @@ async fn list(
     let process = process("processId", Some(process_id))?;
     let limit = query.number("limit", LIMIT)?.unwrap_or(limit);
     if limit == 0 {
-        return Err(Refusal::Field { field: "limit", expected: LIMIT });
+        return Err(Refusal::Field(Field { field: "limit", expected: LIMIT }));
     }
     let bound = |field| match query.get(field) {
         None => Ok(None),
-        Some(text) => Bound::parse(text).map(Some).ok_or(Refusal::Field { field, expected: BOUND }),
+        Some(text) => Bound::parse(text).map(Some).ok_or(Refusal::Field(Field { field, expected: BOUND })),
     };
     let (from, to) = (bound("from")?, bound("to")?);
     context.config.admit(process)?;

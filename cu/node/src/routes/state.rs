@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ao_http::{Answer, Query, full, typed};
 use ao_log::TimestampMs;
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::Context;
-use super::params::{Query, process};
-use crate::answer::{Answer, Refusal, full, typed};
+use super::params::process;
+use crate::answer::Refusal;
 use crate::unit::UnitError;
 
 pub(crate) async fn memory(context: &Arc<Context>, process_id: &str, query: &Query) -> Result<Answer, Refusal> {

@@ -1,10 +1,9 @@
 //! Connections: taken until the unit is told to stop, then finished.
 //!
-//! Not here: what a request is answered with (`routes`).
-//! Invariant: a stop loses nothing: what was answered is durable, what was begun is finished or was never told.
+//! Not here: what a request is answered with.
+//! Invariant: a stop breaks nothing off that can still be finished in time.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -14,34 +13,32 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::routes::{Context, answer};
+use crate::{Answer, Request};
 
 /// How long a caller may take over the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system gave no connection, as when it has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until SIGTERM or SIGINT, then finishes what was begun and saves the states in memory.
+/// Serves until `stopping` is true, then takes no more connections and finishes what was begun, `stop_max` at most.
 ///
-/// # Errors
-/// The system gives no signals.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    context: Arc<Context>,
-    stopping: watch::Sender<bool>,
-) -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// `handler` is given a request and the address of its caller.
+pub async fn serve<H, F>(listener: TcpListener, handler: H, stopping: watch::Receiver<bool>, stop_max: Duration)
+where
+    H: Fn(Request, IpAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
     // Every connection holds a sender: when the last is gone, so are they.
     let (open, mut closed) = mpsc::channel::<()>(1);
+    let mut told = stopping.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = stopped(&mut told) => break,
         };
         match accepted {
             Ok((stream, caller)) => {
-                tokio::spawn(connection(stream, caller, Arc::clone(&context), open.clone()));
+                tokio::spawn(connection(stream, caller, handler.clone(), stopping.clone(), open.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -49,32 +46,51 @@ pub(crate) async fn serve(
             }
         }
     }
-    drop(listener);
-    tracing::info!("stopping");
-    stopping.send_replace(true);
-    drop(open);
-    let most = Duration::from_secs(context.config.stop_s_max);
-    if tokio::time::timeout(most, closed.recv()).await.is_err() {
+    drop((listener, open));
+    if tokio::time::timeout(stop_max, closed.recv()).await.is_err() {
         tracing::warn!("some requests were not finished in time");
     }
-    context.unit.executor.save_all().await;
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// Waits until the unit is told to stop.
-pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // The sender goes only when serving has ended.
+pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone without a word can tell nobody to go on.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn connection(stream: TcpStream, caller: SocketAddr, context: Arc<Context>, _open: mpsc::Sender<()>) {
+/// Becomes true at the first SIGTERM or SIGINT.
+///
+/// # Errors
+/// The system gives no signals.
+pub fn stop_on_signals() -> std::io::Result<watch::Receiver<bool>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.send_replace(true);
+    });
+    Ok(stopping)
+}
+
+async fn connection<H, F>(
+    stream: TcpStream,
+    caller: SocketAddr,
+    handler: H,
+    mut stopping: watch::Receiver<bool>,
+    _open: mpsc::Sender<()>,
+) where
+    H: Fn(Request, IpAddr) -> F,
+    F: Future<Output = Answer>,
+{
     // Answers are whole when they are written: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let mut stopping = context.stopping.clone();
     let service = service_fn(move |request| {
-        let context = Arc::clone(&context);
-        async move { Ok::<_, std::convert::Infallible>(answer(context, request, caller.ip()).await) }
+        let answer = handler(request, caller.ip());
+        async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

@@ -11,26 +11,26 @@ use hyper::body::Frame;
 use tokio::sync::mpsc;
 
 /// What was written, as a body.
-pub(crate) struct Received(mpsc::Receiver<io::Result<Bytes>>);
+pub struct Received(mpsc::Receiver<io::Result<Bytes>>);
 
 /// The writing end, for asynchronous writers and for a thread that may block.
 #[derive(Clone)]
-pub(crate) struct Writing(mpsc::Sender<io::Result<Bytes>>);
+pub struct Writing(mpsc::Sender<io::Result<Bytes>>);
 
 /// Both ends; `waiting_max` pieces may wait for the network.
-pub(crate) fn channel(waiting_max: usize) -> (Writing, Received) {
+pub fn channel(waiting_max: usize) -> (Writing, Received) {
     let (sender, receiver) = mpsc::channel(waiting_max);
     (Writing(sender), Received(receiver))
 }
 
 impl Writing {
     /// Sends a piece; whether anyone still listens.
-    pub(crate) async fn send(&self, piece: String) -> bool {
+    pub async fn send(&self, piece: String) -> bool {
         self.0.send(Ok(piece.into())).await.is_ok()
     }
 
     /// Breaks the body off.
-    pub(crate) fn fail(&self, error: io::Error) {
+    pub fn fail(&self, error: io::Error) {
         // Nobody listens any more: then nobody is misled either.
         let _ = self.0.blocking_send(Err(error));
     }

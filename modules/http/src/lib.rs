@@ -1,0 +1,19 @@
+//! What every unit that serves HTTP has in common: connections, bodies within a bound, parameters, answers.
+//!
+//! Not here: any route, anything that knows what ao is, HTTP that is asked (`ao-source`).
+//! Invariant: an answer is JSON or the bytes asked for, errors too, and a stop finishes what was begun.
+
+mod answer;
+mod body;
+mod query;
+mod server;
+mod stream;
+
+pub use answer::{Answer, Body, chain, full, json_text, not_allowed, ok, preflight, refuse, typed};
+pub use body::{BodyError, read, read_text};
+pub use query::{Field, Query};
+pub use server::{serve, stop_on_signals, stopped};
+pub use stream::{Received, Writing, channel};
+
+/// A request as a handler is given it.
+pub type Request = hyper::Request<hyper::body::Incoming>;
