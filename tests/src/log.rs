@@ -113,8 +113,13 @@ impl LogBuilder {
     /// Adds an assignment of a transaction that the log does not hold, with these `Exclude` tags.
     #[must_use]
     pub fn assignment(mut self, id: Id, exclude: &[&str]) -> Self {
-        self.assign(Some(id), None, exclude, Twist::None);
+        self.push_assignment(id, exclude);
         self
+    }
+
+    /// As [`LogBuilder::assignment`].
+    pub fn push_assignment(&mut self, id: Id, exclude: &[&str]) {
+        self.assign(Some(id), None, exclude, Twist::None);
     }
 
     /// The entries so far.

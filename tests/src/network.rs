@@ -35,6 +35,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     modules: BTreeMap<Id, (Vec<u8>, Module)>,
+    /// Items in no log.
+    items: BTreeMap<Id, Vec<u8>>,
+    /// Transactions as a node words them, and their data.
+    transactions: BTreeMap<Id, (Vec<u8>, Vec<u8>)>,
     logs: BTreeMap<Id, LogBuilder>,
     /// Process and nonce of a message or assignment.
     places: BTreeMap<Id, (Id, usize)>,
@@ -117,6 +121,23 @@ impl Network {
         self.shared.state().schedule(message_item(process, tags, data)).expect("the process was spawned")
     }
 
+    /// Assigns a transaction to a process, whether or not the gateway has it; its id again.
+    pub fn assign(&self, process: ProcessId, id: Id, exclude: &[&str]) -> Id {
+        self.shared.state().assign(process, id, exclude).expect("the process was spawned")
+    }
+
+    /// Gives the gateway a data item that is in no log; its id.
+    pub fn upload(&self, item: Vec<u8>) -> Id {
+        let id = DataItem::parse(&item).expect("an item").id();
+        self.shared.state().items.insert(id, item);
+        id
+    }
+
+    /// Gives the gateway a transaction of Arweave, as a node words it, and its data.
+    pub fn upload_transaction(&self, id: Id, json: &Value, data: &[u8]) {
+        self.shared.state().transactions.insert(id, (json.to_string().into_bytes(), data.to_vec()));
+    }
+
     /// Whether every request is answered with 503 from now on.
     pub fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::Release);
@@ -192,6 +213,11 @@ impl Shared {
                 let raw = id(1).and_then(|id| state.raw(id));
                 return raw.map_or((404, "text/plain", Vec::new()), |raw| (200, "application/octet-stream", raw));
             }
+            ("GET", ["tx", _]) => {
+                let found = id(1).and_then(|id| state.transactions.get(&id));
+                return found
+                    .map_or((404, "text/plain", Vec::new()), |(json, _)| (200, "application/json", json.clone()));
+            }
             ("GET", ["processes", _]) => {
                 id(1).and_then(|id| state.logs.get(&id)).map(|log| process_json(log.process()))
             }
@@ -221,6 +247,16 @@ impl State {
             self.logs.get_mut(&process)?.push(bytes);
             process
         };
+        self.place(process, id)
+    }
+
+    fn assign(&mut self, process: ProcessId, id: Id, exclude: &[&str]) -> Option<Id> {
+        self.logs.get_mut(&process.id())?.push_assignment(id, exclude);
+        self.place(process.id(), id)
+    }
+
+    /// Notes where the last entry of a log is found.
+    fn place(&mut self, process: Id, id: Id) -> Option<Id> {
         let entries = self.logs[&process].entries();
         let (nonce, last) = (entries.len() - 1, entries.last()?);
         let assignment = DataItem::parse(&last.assignment).expect("made here").id();
@@ -241,6 +277,12 @@ impl State {
         if let Some((_, module)) = self.modules.get(&id) {
             return Some(module.wasm.clone());
         }
+        if let Some((_, data)) = self.transactions.get(&id) {
+            return Some(data.clone());
+        }
+        if let Some(item) = self.items.get(&id) {
+            return Some(DataItem::parse(item).expect("parsed when it came").data().to_vec());
+        }
         let (process, nonce) = self.places.get(&id)?;
         let message = self.logs[process].entries()[*nonce].message.clone()?;
         Some(DataItem::parse(&message).expect("made here").data().to_vec())
@@ -249,10 +291,10 @@ impl State {
     fn graphql(&self, body: &[u8]) -> Value {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = body.to_string();
-        let nodes = self.modules.iter().filter(|(id, _)| text.contains(&id.to_string())).map(|(_, (bytes, _))| {
+        let known = self.modules.iter().map(|(id, (bytes, _))| (id, bytes)).chain(&self.items);
+        let nodes = known.filter(|(id, _)| text.contains(&id.to_string())).map(|(_, bytes)| {
             let mut node = item_json(&DataItem::parse(bytes).expect("made here"));
-            node.as_object_mut().expect("an object").remove("target");
-            node["recipient"] = json!("");
+            node["recipient"] = node.as_object_mut().expect("an object").remove("target").unwrap_or_default();
             node["block"] = json!({ "height": 1_500_000, "timestamp": 1_700_000_000 });
             json!({ "cursor": "", "node": node })
         });

@@ -77,7 +77,7 @@ impl Hot {
         let Some(end) = until.map(|nonce| Nonce(nonce.0 + 1)).filter(|end| next < *end) else { return Ok(self) };
         let mut reached = next;
         for entry in store.entries(process, next, end).of(process)? {
-            let computed = self.step(&entry.of(process)?)?;
+            let computed = self.step(store, &entry.of(process)?)?;
             let recorded = stored(store, process, computed.position.nonce)?;
             if recorded.is_some_and(|recorded| recorded.receipt != computed.receipt) {
                 return Err(ExecError::Diverged { process, nonce: computed.position.nonce });
@@ -87,10 +87,14 @@ impl Hot {
         if reached < end { Err(ExecError::NoEntry { process, nonce: reached }) } else { Ok(self) }
     }
 
-    /// Evaluates one entry and says what is to be stored of it.
-    pub(crate) fn step(&mut self, entry: &LogEntry) -> Result<StepRecord, ExecError> {
+    /// Evaluates one entry, with what it assigns, and says what is to be stored of it.
+    pub(crate) fn step(&mut self, store: &Store, entry: &LogEntry) -> Result<StepRecord, ExecError> {
         let process = self.process;
-        let report = self.session.step(entry).of(process)?;
+        let assigned = match entry.elsewhere(process) {
+            Some(id) => store.assigned(id).of(process)?,
+            None => None,
+        };
+        let report = self.session.step_assigned(entry, assigned.as_ref()).of(process)?;
         let item = DataItem::parse(&entry.assignment).expect("the session read it");
         let assignment = Assignment::from_item(&item).expect("the session read it");
         let place = Place { timestamp: assignment.timestamp, block_height: assignment.block_height };

@@ -172,7 +172,7 @@ impl Lane {
         let end = Nonce((to.0 + 1).min(next.0 + SLICE_STEPS));
         let mut records: Vec<StepRecord> = Vec::new();
         for entry in shared.store.entries(process, next, end).of(process)? {
-            records.push(hot.step(&entry.of(process)?)?);
+            records.push(hot.step(&shared.store, &entry.of(process)?)?);
         }
         let reached = Nonce(next.0 + records.len() as u64);
         shared.store.put_results(&records).of(process)?;

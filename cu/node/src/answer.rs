@@ -59,6 +59,11 @@ impl Refusal {
             Self::Unit(error) => match error {
                 UnitError::NoMessage { .. } | UnitError::NoNonce { .. } => StatusCode::NOT_FOUND,
                 UnitError::Source(error) => of_source(error),
+                // Not there yet, or no more: the message that was asked for exists.
+                UnitError::Assigned { source, .. } => match of_source(source) {
+                    StatusCode::NOT_FOUND => StatusCode::BAD_GATEWAY,
+                    status => status,
+                },
                 UnitError::Process { .. } => StatusCode::UNPROCESSABLE_ENTITY,
                 UnitError::Exec(ExecError::DryRunsFull { .. }) => StatusCode::TOO_MANY_REQUESTS,
                 UnitError::Exec(ExecError::NoProcess { .. }) => StatusCode::NOT_FOUND,

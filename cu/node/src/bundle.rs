@@ -93,6 +93,11 @@ impl Parts {
         for entry in store.entries(self.process, self.first, Nonce(self.last.0 + 1))? {
             let entry = entry?;
             writer.entry(entry.nonce, &entry.assignment, entry.message.as_deref())?;
+            if let Some(id) = entry.elsewhere(self.process)
+                && let Some(assigned) = store.assigned_bytes(id)?
+            {
+                writer.transcript(entry.nonce, &assigned)?;
+            }
             if let Some(step) = store.result_at(self.process, Position::of(entry.nonce))? {
                 writer.receipt(entry.nonce, &step.receipt)?;
             }

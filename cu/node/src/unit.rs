@@ -13,7 +13,11 @@ use ao_http::chain;
 use ao_log::{Assignment, ChainPoint, LogEntry, LogFault, Nonce, ProcessInfo};
 use ao_source::{FetchOptions, GatewayClient, LogFetcher, SchedulerClient, SourceError};
 use ao_store::{Head, StepRecord, Store, StoreError};
-use ao_wire::{DataItem, Id, ProcessId};
+use ao_wire::{DataItem, Id, MessageId, ProcessId};
+use tokio::task::JoinSet;
+
+/// Assigned transactions asked for at once, and held in memory.
+const ASSIGNED_AT_ONCE: usize = 8;
 
 /// Why a question cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,17 @@ pub(crate) enum UnitError {
         /// Why.
         #[source]
         source: Box<LogFault>,
+    },
+    /// What the log assigns and does not hold is not to be had.
+    #[error("process {process}, nonce {nonce}: what it assigns cannot be had")]
+    Assigned {
+        /// The process.
+        process: ProcessId,
+        /// The nonce.
+        nonce: Nonce,
+        /// Why.
+        #[source]
+        source: Box<SourceError>,
     },
     /// The log is shorter than that.
     #[error("process {process} has no nonce {nonce}")]
@@ -172,12 +187,25 @@ impl Unit {
                 None => log.insert(self.fetcher(process).await?),
             };
             match fetcher.next_page().await {
-                Ok(Some(page)) => {
+                Ok(Some(mut page)) => {
+                    // First what is assigned, so that no entry is there without it.
+                    let missing = self.put_assigned(process, &page).await.err();
+                    if let Some((nonce, _)) = &missing {
+                        page.retain(|entry| entry.nonce < *nonce);
+                    }
                     end = Nonce(end.0 + page.len() as u64);
                     self.put_entries(process, page).await?;
-                    // Evaluated while the next page is fetched; the error of one that fails comes again below.
-                    let (unit, last) = (Arc::clone(&self), Nonce(end.0 - 1));
-                    tokio::spawn(async move { unit.executor.advance(process, last).await });
+                    if let Some(last) = end.0.checked_sub(1).map(Nonce) {
+                        // Evaluated while the next page is fetched; the error of one that fails comes again below.
+                        let unit = Arc::clone(&self);
+                        tokio::spawn(async move { unit.executor.advance(process, last).await });
+                    }
+                    if let Some((_, error)) = missing {
+                        *log = None;
+                        if to.is_none_or(|to| to >= end) {
+                            return Err(error);
+                        }
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -195,6 +223,43 @@ impl Unit {
             (_, None) => Ok(()),
             (to, Some(last)) => Ok(self.executor.advance(process, to.unwrap_or(last)).await?),
         }
+    }
+
+    /// Fetches and stores what entries assign and no log holds; else says of which nonce that failed, the first such.
+    async fn put_assigned(&self, process: ProcessId, page: &[LogEntry]) -> Result<(), (Nonce, UnitError)> {
+        let mut wanted: Vec<(Nonce, MessageId)> = Vec::new();
+        for entry in page {
+            let Some(id) = entry.elsewhere(process) else { continue };
+            if self.store.assigned_bytes(id).map_err(|error| (entry.nonce, error.into()))?.is_none() {
+                wanted.push((entry.nonce, id));
+            }
+        }
+        for wanted in wanted.chunks(ASSIGNED_AT_ONCE) {
+            let mut asked = JoinSet::new();
+            for (nonce, id) in wanted.iter().copied() {
+                let gateway = self.gateway.clone();
+                asked.spawn(async move { (nonce, id, gateway.assigned_encoded(id).await) });
+            }
+            let mut found = asked.join_all().await;
+            found.sort_by_key(|(nonce, ..)| *nonce);
+            let (mut fetched, mut missing) = (Vec::new(), None);
+            for (nonce, id, answer) in found {
+                match answer {
+                    Ok(bytes) => fetched.push((id, bytes)),
+                    Err(source) if missing.is_none() => {
+                        let source = Box::new(source);
+                        missing = Some((nonce, UnitError::Assigned { process, nonce, source }));
+                    }
+                    Err(_) => {}
+                }
+            }
+            let first = wanted[0].0;
+            let store = Arc::clone(&self.store);
+            let stored = tokio::task::spawn_blocking(move || store.put_assigned(&fetched)).await;
+            stored.map_err(|_| (first, UnitError::Stopping))?.map_err(|error| (first, error.into()))?;
+            missing.map_or(Ok(()), Err)?;
+        }
+        Ok(())
     }
 
     async fn put_entries(&self, process: ProcessId, page: Vec<LogEntry>) -> Result<(), UnitError> {

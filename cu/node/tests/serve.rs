@@ -11,7 +11,7 @@ use std::process::Command;
 use ao_log::Nonce;
 use ao_replay::{Options, Source, Verdict};
 use ao_tests::{Guest, Network};
-use ao_wire::{Id, ProcessId};
+use ao_wire::{Id, ProcessId, Signer};
 use serde_json::Value;
 use support::Unit;
 
@@ -67,6 +67,52 @@ fn a_bundle_of_the_unit_is_verified_by_replay_from_the_beginning_and_from_the_mi
     assert_eq!(earlier.header("last-ordinate"), Some("10"));
     assert_eq!(earlier.body.len(), state.body.len());
     assert_ne!(earlier.body, state.body);
+}
+
+#[test]
+fn what_is_assigned_from_elsewhere_is_fetched_kept_and_evaluated_as_replay_does() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = network.spawn(network.publish(&Guest::load("error_answer", 64)), 1);
+    let first = network.send(process, &[], "first");
+    let item = |data: &[u8]| ao_tests::item(&Signer::ed25519(&[7; 32]), Some(Id([5; 32])), &[("Action", "A")], data);
+    let (loud, late) = (item(b"\xff\0 look!"), item(b"late"));
+    let loud = network.assign(process, network.upload(loud), &[]);
+    let (id, json, data) = transaction();
+    network.upload_transaction(id, &json, &data);
+    let layer_1 = network.assign(process, id, &["Signature"]);
+    let late_id = ao_wire::DataItem::parse(&late).unwrap().id();
+    network.assign(process, late_id, &[]);
+    let last = network.send(process, &[], "last");
+
+    let unit = Unit::start(&network, folder.path(), &[]);
+    // The gateway lacks one: what comes before it is served, what comes after it is not lost.
+    assert_eq!(result(&unit, process, loud)["Error"], "asked for");
+    result(&unit, process, layer_1);
+    let refused = unit.get(&format!("/result/{last}?process-id={process}"));
+    assert_eq!(refused.status, 502, "{}", refused.text());
+    assert!(refused.json()["error"].as_str().unwrap().contains("nonce 4"), "{}", refused.text());
+    result(&unit, process, first);
+    network.upload(late);
+    result(&unit, process, last);
+    let bundle = unit.get(&format!("/bundle/{process}"));
+    assert_eq!(verdict(&bundle.body), Verdict::Matched { first: Nonce(0), last: Nonce(5) });
+    // Kept: neither a restart nor a replay asks for it again.
+    unit.stop();
+    let unit = Unit::start(&network, folder.path(), &["--checkpoint-every", "2"]);
+    network.set_down(true);
+    assert_eq!(
+        verdict(&unit.get(&format!("/bundle/{process}?from=3")).body),
+        Verdict::Matched { first: Nonce(3), last: Nonce(5) }
+    );
+    result(&unit, process, late_id);
+}
+
+/// A transaction of format 2 that the reference library signed, as a node gives it, and its data of 1000 bytes.
+fn transaction() -> (Id, Value, Vec<u8>) {
+    let vectors = std::fs::read(ao_tests::root().join("fixtures/vectors/wire/transactions.json")).unwrap();
+    let vectors: Vec<Value> = serde_json::from_slice(&vectors).unwrap();
+    let json = vectors.into_iter().find(|vector| vector["bytes"] == 1000).unwrap()["json"].clone();
+    (json["id"].as_str().unwrap().parse().unwrap(), json, (0..1000).map(|i| (i * 31 + (i >> 8)) as u8).collect())
 }
 
 #[test]

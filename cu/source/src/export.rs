@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ao_log::bundle::{BundleRoot, BundleWriter, Manifest};
 use ao_log::{ChainRule, FolderError, LogEntry, LogFolder, LogFolderWriter, LogVerifier, Module, Nonce, VerifyOptions};
-use ao_wire::ProcessId;
+use ao_wire::{MessageId, ProcessId};
 
 use crate::{FetchOptions, GatewayClient, LogFetcher, SchedulerClient, SourceError};
 
@@ -85,7 +85,10 @@ async fn to_folder(
             if found != asked {
                 return Err(SourceError::OtherFolder { asked, found });
             }
-            let verifier = check_kept(&folder, options)?;
+            let (verifier, assigned) = check_kept(&folder, options)?;
+            for id in assigned {
+                keep_assigned(&folder, &LogFolderWriter::open(path), gateway, id).await?;
+            }
             let (kept, end) = (verifier.summary().entries, verifier.summary().end);
             if let Some(point) = end {
                 fetcher = LogFetcher::resume(scheduler.clone(), Some(gateway.clone()), item, options, point)?;
@@ -113,11 +116,8 @@ async fn to_folder(
     while let Some(entries) = fetcher.next_page().await? {
         for entry in &entries {
             // First, so that no entry is there without what it assigns.
-            if let Some(id) = entry.elsewhere(process)
-                && LogFolder::open(path)?.assigned(id)?.is_none()
-            {
-                let (assigned, json) = gateway.assigned_with_json(id).await?;
-                writer.assigned(&assigned, &json)?;
+            if let Some(id) = entry.elsewhere(process) {
+                keep_assigned(&LogFolder::open(path)?, &writer, gateway, id).await?;
             }
             writer.entry(entry)?;
         }
@@ -126,14 +126,39 @@ async fn to_folder(
     Ok(FetchReport { fetched, kept, module_signed, root: None })
 }
 
-/// Verifies what a folder holds. A last file that a crash left half written is removed and fetched anew.
-fn check_kept(folder: &LogFolder, options: FetchOptions) -> Result<LogVerifier, SourceError> {
+/// Sees to it that a folder holds an assigned transaction whole: one that a crash left half written is fetched anew.
+async fn keep_assigned(
+    folder: &LogFolder,
+    writer: &LogFolderWriter,
+    gateway: &GatewayClient,
+    id: MessageId,
+) -> Result<(), SourceError> {
+    let damage = match folder.assigned(id) {
+        Ok(None) => None,
+        Ok(Some(kept)) => match kept.verify() {
+            Ok(()) => return Ok(()),
+            Err(error) => Some(error.to_string()),
+        },
+        Err(error @ FolderError::Io { .. }) => return Err(error.into()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(damage) = damage {
+        tracing::warn!(%id, damage, "an assigned transaction in the folder is damaged: fetched again");
+    }
+    let (assigned, json) = gateway.assigned_with_json(id).await?;
+    writer.forget_assigned(id)?;
+    Ok(writer.assigned(&assigned, &json)?)
+}
+
+/// Verifies what a folder holds. A last file that a crash left half written is removed and fetched anew. Tells too what
+/// the entries assign and do not hold.
+fn check_kept(folder: &LogFolder, options: FetchOptions) -> Result<(LogVerifier, Vec<MessageId>), SourceError> {
     let process = folder.process_info().id;
     let FetchOptions { signatures, duplicates, .. } = options;
     let options = VerifyOptions { rule: ChainRule::Legacy, signatures, duplicates };
     let mut verifier = LogVerifier::new(folder.process(), options).map_err(SourceError::log(process))?;
     let last = folder.nonces().end.saturating_sub(1);
-    let mut page: Vec<LogEntry> = Vec::new();
+    let (mut page, mut assigned): (Vec<LogEntry>, Vec<MessageId>) = Default::default();
     for nonce in folder.nonces() {
         match folder.entry(Nonce(nonce)) {
             Ok(entry) => page.push(entry),
@@ -142,10 +167,11 @@ fn check_kept(folder: &LogFolder, options: FetchOptions) -> Result<LogVerifier, 
         }
         if page.len() == 512 || nonce == last {
             verifier.check_page(&page).map_err(SourceError::log(process))?;
+            assigned.extend(page.iter().filter_map(|entry| entry.elsewhere(process)));
             page.clear();
         }
     }
-    Ok(verifier)
+    Ok((verifier, assigned))
 }
 
 async fn to_bundle(
@@ -174,9 +200,7 @@ async fn to_bundle(
         for entry in &entries {
             writer.entry(entry.nonce, &entry.assignment, entry.message.as_deref()).map_err(bundle)?;
             if let Some(id) = entry.elsewhere(process) {
-                let encoded = gateway.assigned(id).await?.encode();
-                let encoded = encoded.map_err(|source| SourceError::Assigned { id, source: Box::new(source) })?;
-                writer.transcript(entry.nonce, &encoded).map_err(bundle)?;
+                writer.transcript(entry.nonce, &gateway.assigned_encoded(id).await?).map_err(bundle)?;
             }
         }
         fetched += entries.len() as u64;

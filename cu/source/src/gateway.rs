@@ -157,6 +157,14 @@ impl GatewayClient {
         Ok(self.assigned_with_json(id).await?.0)
     }
 
+    /// As [`assigned`](Self::assigned), in its encoding.
+    ///
+    /// # Errors
+    /// As there; more bytes than a bundle keeps.
+    pub async fn assigned_encoded(&self, id: MessageId) -> Result<Vec<u8>, SourceError> {
+        self.assigned(id).await?.encode().map_err(|source| SourceError::Assigned { id, source: Box::new(source) })
+    }
+
     /// As [`assigned`](Self::assigned), with the words of the node it was read from, unless it is a data item.
     pub(crate) async fn assigned_with_json(&self, id: MessageId) -> Result<(Assigned, Vec<u8>), SourceError> {
         if let Some(item) = self.item(id.id()).await? {

@@ -201,7 +201,19 @@ async fn what_is_assigned_from_elsewhere_is_saved_with_the_log() {
     let output = Output::Folder(path.clone());
     fetch(world.process, &scheduler(&server), &gateway(&helper), options(9), &output).await.unwrap();
     let folder = LogFolder::open(&path).unwrap();
-    assert_eq!(folder.assigned(id.into()).unwrap(), Some(ao_log::Assigned::Item(elsewhere.clone())));
+    let whole = Some(ao_log::Assigned::Item(elsewhere.clone()));
+    assert_eq!(folder.assigned(id.into()).unwrap(), whole);
+    // A crash tore it, in front of its entry or behind it, or left the data of a transaction that is not there.
+    let kept = path.join(format!("assigned/{id}.ans104"));
+    for (left, entries) in [(elsewhere.len() / 2, 3), (elsewhere.len() - 1, 1), (0, 1)] {
+        std::fs::write(&kept, &elsewhere[..left]).unwrap();
+        std::fs::write(path.join(format!("assigned/{id}.data")), "half").unwrap();
+        for nonce in entries..3 {
+            std::fs::remove_file(path.join(format!("log/{nonce:012}.ans104"))).unwrap();
+        }
+        fetch(world.process, &scheduler(&server), &gateway(&helper), options(9), &output).await.unwrap();
+        assert_eq!(LogFolder::open(&path).unwrap().assigned(id.into()).unwrap(), whole, "{left} bytes were left");
+    }
     let path = directory.path().join("some.bundle");
     let output = Output::Bundle { path: path.clone(), profile: "ao-loader-0.0.49".to_owned() };
     fetch(world.process, &scheduler(&server), &gateway(&helper), options(9), &output).await.unwrap();

@@ -28,6 +28,8 @@ const META: TableDefinition<'static, &'static str, u32> = TableDefinition::new("
 pub(crate) const PROCESSES: Bytes = TableDefinition::new("processes");
 /// module → blob of description and binary.
 pub(crate) const MODULES: Bytes = TableDefinition::new("modules");
+/// transaction → blob of its encoding.
+pub(crate) const ASSIGNED: Bytes = TableDefinition::new("assigned");
 /// process ‖ position → step.
 pub(crate) const STEPS: Bytes = TableDefinition::new("steps");
 /// process ‖ message or assignment id → position.
@@ -110,10 +112,17 @@ impl Index {
         if let Ok(meta) = self.read()?.open_table(META) {
             let found = meta.get("version").map_err(failed("the version cannot be read"))?;
             let found = found.map(|version| version.value()).ok_or(StoreError::Row { table: "meta" })?;
-            return if found == VERSION { Ok(()) } else { Err(StoreError::Version { found, known: VERSION }) };
+            if found != VERSION {
+                return Err(StoreError::Version { found, known: VERSION });
+            }
+            // A store made before there was this table has nothing to keep in it yet.
+            return match self.snapshot(ASSIGNED) {
+                Ok(_) => Ok(()),
+                Err(_) => self.write(|write| open(write, ASSIGNED).map(drop)),
+            };
         }
         self.write(|write| {
-            for table in [PROCESSES, MODULES, STEPS, IDS, TIMES, CHECKPOINTS, IMPORTS, UNITS] {
+            for table in [PROCESSES, MODULES, ASSIGNED, STEPS, IDS, TIMES, CHECKPOINTS, IMPORTS, UNITS] {
                 open(write, table)?;
             }
             write.open_table(PACKS).map_err(failed("packs cannot be opened"))?;

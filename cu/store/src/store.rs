@@ -1,4 +1,4 @@
-//! The store: opening, reopening after trouble, processes and modules.
+//! The store: opening, reopening after trouble, processes, modules and assigned transactions.
 //!
 //! *Not here:* results (`results`), checkpoints (`checkpoint`), logs (`log`).
 //!
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ao_log::bundle::{ModuleMeta, ModuleTag};
-use ao_log::{LogEntry, Module, Nonce};
-use ao_wire::{Id, ModuleId, ProcessId};
+use ao_log::{Assigned, LogEntry, Module, Nonce};
+use ao_wire::{Id, MessageId, ModuleId, ProcessId};
 
-use crate::index::{self, Index, MODULES, PROCESSES};
+use crate::index::{self, ASSIGNED, Index, MODULES, PROCESSES};
 use crate::log::Logs;
 use crate::pack::{Family, Packs};
 use crate::rows::{self, Blob, Position, take};
@@ -154,7 +154,7 @@ impl Store {
     /// # Errors
     /// The host's trouble.
     pub fn put_process(&self, process: ProcessId, item: &[u8]) -> Result<(), StoreError> {
-        self.put_blob(PROCESSES, process.id(), item)
+        self.put_blobs(PROCESSES, &[(process.id(), item)])
     }
 
     /// A stored process' data item.
@@ -185,7 +185,7 @@ impl Store {
     /// # Errors
     /// The host's trouble.
     pub fn put_module(&self, module: &Module) -> Result<(), StoreError> {
-        self.put_blob(MODULES, module.meta.id.id(), &encode_module(module))
+        self.put_blobs(MODULES, &[(module.meta.id.id(), &encode_module(module))])
     }
 
     /// A stored module; its binary has the BLAKE3 it was stored with.
@@ -197,14 +197,45 @@ impl Store {
         decode_module(module, &bytes).map(Some).ok_or(StoreError::Module { module })
     }
 
-    fn put_blob(&self, table: index::Bytes, id: Id, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Stores transactions that logs assign and do not hold, each verified by the caller and in its encoding.
+    ///
+    /// # Errors
+    /// The host's trouble.
+    pub fn put_assigned(&self, assigned: &[(MessageId, Vec<u8>)]) -> Result<(), StoreError> {
+        let rows: Vec<(Id, &[u8])> = assigned.iter().map(|(id, bytes)| (id.id(), &bytes[..])).collect();
+        if rows.is_empty() { Ok(()) } else { self.put_blobs(ASSIGNED, &rows) }
+    }
+
+    /// A stored transaction that some log assigns.
+    ///
+    /// # Errors
+    /// The host's trouble, or damage.
+    pub fn assigned(&self, id: MessageId) -> Result<Option<Assigned>, StoreError> {
+        let Some(bytes) = self.assigned_bytes(id)? else { return Ok(None) };
+        let assigned = Assigned::decode(&bytes).ok().filter(|assigned| assigned.id() == id);
+        assigned.map(Some).ok_or(StoreError::Row { table: "assigned" })
+    }
+
+    /// As [`assigned`](Store::assigned), as it was given.
+    ///
+    /// # Errors
+    /// The host's trouble, or damage.
+    pub fn assigned_bytes(&self, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.blob(ASSIGNED, id.id(), "assigned")
+    }
+
+    fn put_blobs(&self, table: index::Bytes, blobs: &[(Id, &[u8])]) -> Result<(), StoreError> {
         self.with(|core| {
-            let mut row = Vec::new();
-            core.blob(bytes)?.put(&mut row);
+            let mut rows = Vec::with_capacity(blobs.len());
+            for (id, bytes) in blobs {
+                let mut row = Vec::new();
+                core.blob(bytes)?.put(&mut row);
+                rows.push((id, row));
+            }
             let ends = core.bodies.sync()?;
             core.index.write(|write| {
                 core.bodies.commit(write, &ends)?;
-                index::put(write, table, id.as_bytes(), &row)
+                rows.iter().try_for_each(|(id, row)| index::put(write, table, id.as_bytes(), row))
             })
         })
     }

@@ -274,6 +274,24 @@ impl LogFolderWriter {
         }
     }
 
+    /// Removes what there is of a transaction that an assignment names, so that it can be written anew.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn forget_assigned(&self, id: MessageId) -> Result<(), FolderError> {
+        // The file that names the transaction goes first, as it comes last.
+        for suffix in [".json", SUFFIX, ".data"] {
+            let path = self.root.join(ASSIGNED).join(format!("{id}{suffix}"));
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(FolderError::Io { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Writes one entry.
     ///
     /// # Errors
