@@ -93,6 +93,13 @@ impl Bare {
         host::handle(&mut self.context(), message, env).expect("the messages of a bench do not fail")
     }
 
+    /// Gas that `step` takes, if any is counted.
+    pub fn step_gas(&mut self, message: &str, env: &str) -> u64 {
+        let before = self.context().gas_left();
+        self.step(message, env);
+        before.abs_diff(self.context().gas_left())
+    }
+
     fn context(&mut self) -> Context<'_> {
         Context { env: self.env.clone(), store: self.store.as_store_mut() }
     }

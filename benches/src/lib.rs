@@ -9,6 +9,7 @@ pub mod bare;
 pub mod log;
 pub mod ours;
 pub mod peer;
+pub mod work;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

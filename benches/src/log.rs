@@ -1,4 +1,4 @@
-//! A log of one owner who evaluates a trivial program again and again.
+//! A log of one owner who evaluates one program again and again, a trivial one unless told otherwise.
 //!
 //! Not here: chains and signatures that a `LogVerifier` would accept; a session does not look at them.
 //! Invariant: entry `n` is the same in every run.
@@ -8,13 +8,15 @@ use ao_log::bundle::{ModuleMeta, ModuleTag};
 use ao_log::{LogEntry, Nonce};
 use ao_wire::{DataItem, Id, ItemBuilder, Signer, Tag};
 
-const PROGRAM: &[u8] = b"return 1 + 1";
+/// The program unless another is given.
+const PROGRAM: &str = "return 1 + 1";
 
 /// The log, which grows as it is read.
 pub struct EvalLog {
     owner: Signer,
     scheduler: Signer,
     process: Vec<u8>,
+    program: String,
     next: u64,
 }
 
@@ -30,11 +32,16 @@ impl EvalLog {
     /// A log whose next entry spawns the process.
     #[expect(clippy::new_without_default, reason = "a log is not a default value")]
     pub fn new() -> Self {
+        Self::of(PROGRAM)
+    }
+
+    /// The same with another program.
+    pub fn of(program: &str) -> Self {
         let (owner, scheduler) = (Signer::ed25519(&[1; 32]), Signer::ed25519(&[2; 32]));
         let (module, scheduler_id) = (Id([7; 32]).to_string(), Id::sha256(scheduler.owner()).to_string());
         let tags = [("Type", "Process"), ("Module", module.as_str()), ("Scheduler", scheduler_id.as_str())];
         let process = sign(&owner, None, &tags, b"1984");
-        Self { owner, scheduler, process, next: 0 }
+        Self { owner, scheduler, process, program: program.into(), next: 0 }
     }
 
     /// The process' item.
@@ -61,7 +68,7 @@ impl EvalLog {
         } else {
             let reference = nonce.to_string();
             let tags = [("Type", "Message"), ("Action", "Eval"), ("Reference", &reference)];
-            sign(&self.owner, Some(process), &tags, PROGRAM)
+            sign(&self.owner, Some(process), &tags, self.program.as_bytes())
         };
         let id = DataItem::parse(&message).unwrap().id();
         let (timestamp, chain) = (1_735_689_600_000 + nonce * 1000, Id::sha256(&nonce.to_le_bytes()));

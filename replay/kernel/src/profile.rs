@@ -12,7 +12,7 @@ use std::fmt;
 use crate::host::{CLOCK_START_MS, FILES_BYTES_MAX, NODES_MAX};
 use crate::json::{DEPTH_MAX, VALUES_MAX};
 use crate::limits::{COMPUTE_MAX, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX};
-use crate::result::ANSWER_BYTES_MAX;
+use crate::result::{ANSWER_BYTES_MAX, OUTBOX_ITEMS_MAX};
 use crate::rewrite::{FRAME_COST, GAS_SLACK, LEAF_COST_MAX, WEIGHTS};
 
 /// Stack a guest may use in one call from the host.
@@ -73,6 +73,7 @@ impl Profile {
             ("limits.compute-default-and-max", COMPUTE_MAX.to_string()),
             ("limits.memory-bytes-default", MEMORY_BYTES_DEFAULT.to_string()),
             ("limits.memory-bytes-max", MEMORY_BYTES_MAX.to_string()),
+            ("limits.outbox-items-max", OUTBOX_ITEMS_MAX.to_string()),
             ("stack.frame-units", FRAME_COST.to_string()),
             ("stack.free-leaf-units", LEAF_COST_MAX.to_string()),
             ("stack.host-call-units", HOST_CALL_COST.to_string()),
@@ -217,7 +218,7 @@ mod tests {
         let text = profile.text();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.is_sorted());
-        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 15, "every name occurs once");
+        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 16, "every name occurs once");
         assert!(lines.iter().all(|line| line.is_ascii() && line.matches(" = ").count() == 1));
         assert!(text.contains("clock.start-ms = 10000\n"));
         assert_eq!(profile.name(), "ao-loader-0.0.49");

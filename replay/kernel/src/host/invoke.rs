@@ -3,8 +3,9 @@
 //! Not here: how an engine calls through the table. Invariant: only a longjmp is caught.
 
 use super::format::{Export, Glue};
-use super::{Outcome, call_ptr, call_unit, wide_or_narrow};
+use super::{Outcome, call_ptr, call_unit, charge, wide_or_narrow};
 use crate::guest::{Guest, Interrupt, Val};
+use crate::rewrite::UNWIND;
 
 /// One `invoke_<signature>` import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ impl Invoke {
 }
 
 /// `_emscripten_throw_longjmp`.
-pub(super) fn throw_longjmp(_: &mut dyn Guest, _: &[Val]) -> Outcome {
+pub(super) fn throw_longjmp(guest: &mut dyn Guest, _: &[Val]) -> Outcome {
+    charge(guest, 1, UNWIND)?;
     Err(Interrupt::LongJmp)
 }

@@ -18,6 +18,12 @@ mod tests;
 /// The reference has no other limit than V8's longest string (about 512 MiB).
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Most messages, spawns and assignments together that one answer may hold; one with more counts as malformed.
+///
+/// # Limits
+/// The reference has none, and gives all of them to its messenger unit one by one.
+pub const OUTBOX_ITEMS_MAX: usize = 1 << 16;
+
 /// End of an `Output` by which modules of old report that Lua ran out of memory; the step then changes nothing.
 const ALLOCATION_FAILURE: &[u8] = b"not enough memory for buffer allocation";
 
@@ -37,7 +43,7 @@ pub enum OutcomeKind {
     AllocationFailure = 2,
     /// The answer was JSON without a truthy `ok`.
     Refused = 3,
-    /// The answer was no JSON, `null`, too long, or `ok` without a `response`.
+    /// The answer was no JSON, `null`, too long or with too full an outbox, or `ok` without a `response`.
     Malformed = 4,
     /// The guest gave no answer: trap, out of gas, abort, exit.
     Failed = 5,
@@ -127,6 +133,9 @@ fn answered(response: &Value<'_>, gas_used: u64) -> Evaluated {
         gas_used: Some(gas_used),
         error: error.map(Thrown::Value),
     };
+    if fields.outbox_items() > OUTBOX_ITEMS_MAX {
+        return threw(OutcomeKind::Malformed, Some(Thrown::Error));
+    }
     Evaluated { result_json: fields.write(), kind }
 }
 
@@ -181,6 +190,11 @@ struct Fields<'v> {
 }
 
 impl Fields<'_> {
+    fn outbox_items(&self) -> usize {
+        let lists = [self.messages, self.assignments, self.spawns].into_iter().flatten();
+        lists.map(|list| if let Value::Array(items) = list { items.len() } else { 0 }).sum()
+    }
+
     fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for (name, list) in

@@ -1,6 +1,6 @@
 //! How: `fixtures/vectors/cu/results.json` holds what the reference CU served for each answer.
 
-use super::{ANSWER_BYTES_MAX, Evaluated, GuestFailure, OutcomeKind, merge};
+use super::{ANSWER_BYTES_MAX, Evaluated, GuestFailure, OUTBOX_ITEMS_MAX, OutcomeKind, merge};
 use crate::json::{Value, parse};
 
 fn text<'v>(vector: &'v Value<'_>, name: &str) -> Option<&'v str> {
@@ -69,4 +69,16 @@ fn an_answer_over_the_limit_is_malformed() {
     let answer = format!("\"{}\"", " ".repeat(ANSWER_BYTES_MAX - 2));
     assert_eq!(merge(Ok(&answer), 0).kind, OutcomeKind::Refused);
     assert_eq!(merge(Ok(&format!("{answer} ")), 0).kind, OutcomeKind::Malformed);
+}
+
+#[test]
+fn an_outbox_over_the_limit_is_malformed() {
+    let answer = |messages: usize, spawns: usize| {
+        let list = |count| vec!["{}"; count].join(",");
+        let answer =
+            format!(r#"{{"ok":1,"response":{{"Messages":[{}],"Spawns":[{}]}}}}"#, list(messages), list(spawns));
+        merge(Ok(&answer), 0).kind
+    };
+    assert_eq!(answer(OUTBOX_ITEMS_MAX - 1, 1), OutcomeKind::Evaluated);
+    assert_eq!(answer(OUTBOX_ITEMS_MAX, 1), OutcomeKind::Malformed);
 }

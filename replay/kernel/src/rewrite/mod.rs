@@ -37,7 +37,7 @@ pub use instrument::{Plan, instrument};
 pub use lower::lower;
 pub use meter::{METERING_FIELD, METERING_MODULE, MeterType, meter_reference};
 pub use quiet::quieten;
-pub use weight::{BULK_BYTE, HOST_BYTE, HOST_CALL, PAGE_COST, WEIGHTS};
+pub use weight::{BULK_BYTE, HOST_BYTE, HOST_CALL, PAGE_COST, UNWIND, WEIGHTS};
 
 use thiserror::Error;
 
@@ -59,7 +59,7 @@ pub const EXPORT_GAS: &str = "aorta:gas";
 ///
 /// # Units
 /// Gas.
-pub const GAS_SLACK: u64 = 300;
+pub const GAS_SLACK: u64 = 1_000;
 /// Exported name of memory 0, also if the guest exports it under a name of its own.
 pub const EXPORT_MEMORY: &str = "aorta:m";
 /// Exported name of what was the start function; the start section is removed.
