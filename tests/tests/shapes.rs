@@ -143,6 +143,9 @@ fn modules_that_count_their_own_gas_use_what_the_reference_says() {
         let mut machine = start(&load(&guest.path, guest.format));
         let all: Vec<_> = messages.iter().map(|data| step(&mut machine, data)).collect();
         assert_eq!(all[4].interrupt, Some(Interrupt::OutOfGas), "{bits} bits");
+        let mut interpreted = start(&load_on(Engine::Wasmi, &guest.path, guest.format));
+        let checked: Vec<_> = messages.iter().map(|data| step(&mut interpreted, data).gas).collect();
+        assert_eq!(all.iter().map(|step| step.gas).collect::<Vec<_>>(), checked, "{bits} bits: our own gas");
         let guest = Guest::load("usegas_wide", bits);
         let answers = assert_parity(&guest.path, guest.format, &messages);
         let wide = if bits == 64 { "\"GasUsed\":4886718343" } else { "\"Error\":{}" };
