@@ -40,6 +40,7 @@ export class Reference {
   /** What the next instance must take over: the clock, and to be exactly as long as the memory in force. */
   #resume
   #sha256
+  #written = new Set()
 
   /**
    * @param {Buffer} wasm the module
@@ -60,6 +61,13 @@ export class Reference {
   /** The virtual clock: what the next Date.now() of the glue gives. */
   get clock () { return clock }
   set clock (value) { clock = value }
+  /** Numbers of the chunks of `CHUNK` bytes of the memory in force that were written since the last call, ascending. */
+  takeWritten () {
+    const written = [...this.#written].sort((a, b) => a - b)
+    this.#written.clear()
+    return written
+  }
+
   get memory () { return this.#memory }
   get sha256 () { return (this.#sha256 ??= createHash('sha256').update(this.#memory).digest('hex')) }
 
@@ -120,14 +128,14 @@ export class Reference {
       // The loader grows a fresh instance through the glue, which may take more than it was asked for.
       memory.grow = () => { delete memory.grow; return memory.grow((length - memory.buffer.byteLength) / 65536) }
     }
-    this.#memory ??= Buffer.from(memory.buffer.slice(0))
+    this.#memory ??= refresh(Buffer.alloc(0), Buffer.from(memory.buffer), this.#written)
   }
 
   #adopt (memory) {
     this.#sha256 = undefined
     this.#stale = this.copies
     if (this.copies) this.#memory = Buffer.from(memory.buffer, memory.byteOffset, memory.byteLength)
-    else if (this.track) this.#memory = refresh(this.#memory, Buffer.from(memory))
+    else if (this.track) this.#memory = refresh(this.#memory, Buffer.from(memory), this.#written)
   }
 
   #rollBack (before, unusable, isError) {
@@ -153,13 +161,16 @@ export class Reference {
 /** Format 1 has letters for names. */
 const memoryOf = (exports) => exports.memory ?? exports.E
 
-/** Makes `twin` equal to `now`, writing only chunks that differ. */
-function refresh (twin, now) {
+export const CHUNK = 16 * 1024
+
+/** Makes `twin` equal to `now`, writing only chunks that differ, and notes their numbers. */
+function refresh (twin, now, written) {
   if (twin.length !== now.length) twin = Buffer.concat([twin], now.length)
-  const chunk = 64 * 1024
-  for (let at = 0; at < now.length; at += chunk) {
-    const end = Math.min(at + chunk, now.length)
-    if (twin.compare(now, at, end, at, end) !== 0) now.copy(twin, at, at, end)
+  for (let at = 0; at < now.length; at += CHUNK) {
+    const end = Math.min(at + CHUNK, now.length)
+    if (twin.compare(now, at, end, at, end) === 0) continue
+    now.copy(twin, at, at, end)
+    written.add(at / CHUNK)
   }
   return twin
 }

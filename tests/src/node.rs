@@ -1,7 +1,7 @@
 //! The reference tools, run by Node from `tests/node`.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -28,8 +28,12 @@ pub struct Step {
 pub struct Answer {
     /// What `GET /result` serves.
     pub result: Box<RawValue>,
-    /// Of the memory in force after the step.
+    /// Of the memory in force after the step; empty where that is mirrored.
+    #[serde(default)]
     pub memory_sha256: String,
+    /// How many chunks the step wrote, where the memory is mirrored.
+    #[serde(default)]
+    memory_written: usize,
     /// Its size.
     pub memory_bytes: u64,
     /// `GasUsed`, where the answer has one.
@@ -96,7 +100,30 @@ pub fn corpus(module: &str) -> Vec<Step> {
 #[derive(Debug)]
 pub struct Reference {
     lines: Lines,
+    mirror: Option<Mirror>,
     _steps: TempDir,
+}
+
+/// The memory in force over there, kept up to date from what each step wrote.
+#[derive(Debug)]
+struct Mirror {
+    memory: Vec<u8>,
+    written: File,
+}
+
+impl Mirror {
+    /// `CHUNK` of `loader.mjs`.
+    const CHUNK: usize = 16 * 1024;
+
+    fn follow(&mut self, answer: &Answer) {
+        self.memory.resize(answer.memory_bytes as usize, 0);
+        for _ in 0..answer.memory_written {
+            let mut number = [0; 4];
+            self.written.read_exact(&mut number).expect("the script wrote as many chunks as it says");
+            let at = u32::from_le_bytes(number) as usize * Self::CHUNK;
+            self.written.read_exact(&mut self.memory[at..at + Self::CHUNK]).expect("the script wrote whole chunks");
+        }
+    }
 }
 
 impl Reference {
@@ -105,6 +132,23 @@ impl Reference {
     /// # Panics
     /// If it cannot be started; while reading, if it fails.
     pub fn start(wasm: &Path, format: &str, steps: &[Step]) -> Self {
+        Self::run(wasm, format, steps, false)
+    }
+
+    /// The same, with its memory at hand ([`Reference::memory`]) instead of a hash of it.
+    ///
+    /// # Panics
+    /// As [`Reference::start`].
+    pub fn mirrored(wasm: &Path, format: &str, steps: &[Step]) -> Self {
+        Self::run(wasm, format, steps, true)
+    }
+
+    /// The memory in force over there after the last step that was read; nothing if it is not mirrored.
+    pub fn memory(&self) -> &[u8] {
+        self.mirror.as_ref().map_or(&[], |mirror| &mirror.memory)
+    }
+
+    fn run(wasm: &Path, format: &str, steps: &[Step], mirrored: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("steps.jsonl");
         let mut file = fs::File::create(&path).expect("a temporary file can be made");
@@ -112,7 +156,8 @@ impl Reference {
             let line = serde_json::to_string(step).expect("text is JSON");
             writeln!(file, "{line}").expect("a temporary file can be written");
         }
-        let arguments = [
+        let memory = folder.path().join("memory");
+        let mut arguments = vec![
             "--module".as_ref(),
             wasm.as_os_str(),
             "--format".as_ref(),
@@ -120,7 +165,14 @@ impl Reference {
             "--steps".as_ref(),
             path.as_os_str(),
         ];
-        Self { lines: node("reference.mjs", &arguments), _steps: folder }
+        let mut mirror = None;
+        if mirrored {
+            File::create(&memory).expect("a temporary file can be made");
+            let written = File::open(&memory).expect("a temporary file can be read");
+            mirror = Some(Mirror { memory: Vec::new(), written });
+            arguments.extend(["--memory-to".as_ref(), memory.as_os_str()]);
+        }
+        Self { lines: node("reference.mjs", &arguments), mirror, _steps: folder }
     }
 }
 
@@ -128,7 +180,11 @@ impl Iterator for Reference {
     type Item = Answer;
 
     fn next(&mut self) -> Option<Answer> {
-        self.lines.next().map(|line| parse(&line))
+        let answer = parse(&self.lines.next()?);
+        if let Some(mirror) = &mut self.mirror {
+            mirror.follow(&answer);
+        }
+        Some(answer)
     }
 }
 
