@@ -32,6 +32,16 @@ pub enum ExecError {
         #[source]
         source: Box<ReplayError>,
     },
+    /// Its steps may use more gas than this unit gives any. With less they would not be the same.
+    #[error("process {process}: its Compute-Limit is {gas}, this unit gives at most {most}")]
+    TooMuchGas {
+        /// The process.
+        process: ProcessId,
+        /// What a step of it may use.
+        gas: u64,
+        /// What the unit gives.
+        most: u64,
+    },
     /// The stored log ends before the nonce that was asked for.
     #[error("process {process}: nonce {nonce} is not in the stored log")]
     NoEntry {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use ao_kernel::{ArtifactCache, Fork};
 use ao_log::Nonce;
@@ -41,6 +42,8 @@ pub struct Options {
     pub memory_bytes_max: u64,
     /// Steps after which a state is saved.
     pub checkpoint_every: u64,
+    /// Gas that a process may ask for a step; one whose limit is higher is not evaluated.
+    pub gas_max: u64,
     /// Compiled modules.
     pub cache: Option<ArtifactCache>,
 }
@@ -86,6 +89,8 @@ pub(crate) struct Shared {
     dry_waiting: AtomicUsize,
     lanes: RwLock<BTreeMap<ProcessId, Arc<Lane>>>,
     clock: AtomicU64,
+    /// What lanes tell the time by.
+    pub(crate) started: Instant,
     results: broadcast::Sender<Arc<[StepRecord]>>,
 }
 
@@ -101,7 +106,7 @@ impl Executor {
         };
         let shared = Shared {
             store,
-            modules: Modules::new(options.cache.clone()),
+            modules: Modules::new(options.cache.clone(), options.gas_max),
             pool: pool(options.workers, "lane")?,
             dry_pool: pool(options.dry_run_workers, "dry-run")?,
             options,
@@ -109,6 +114,7 @@ impl Executor {
             dry_waiting: AtomicUsize::new(0),
             lanes: RwLock::default(),
             clock: AtomicU64::new(0),
+            started: Instant::now(),
             results: broadcast::channel(LISTEN_BEHIND_MAX).0,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -177,6 +183,12 @@ impl Executor {
                 tracing::warn!(%process, %error, "a state cannot be saved");
             }
         }
+    }
+
+    /// For how long the step has run that a process is at, if it is at one. No result depends on it.
+    pub fn step_time(&self, process: ProcessId) -> Option<Duration> {
+        let began = self.shared.lane(process).step_began()?;
+        Some(self.shared.started.elapsed().saturating_sub(began))
     }
 
     /// What was done so far.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ao_kernel::Fork;
 use ao_kernel::message::dedup::Seen;
@@ -46,6 +47,8 @@ pub(crate) struct Lane {
     pub(crate) used: AtomicU64,
     /// Bytes of memory it takes.
     pub(crate) resident: AtomicU64,
+    /// When the step began that it is at, in milliseconds of the executor's time and one more; 0: it is at none.
+    step_began_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -66,8 +69,9 @@ struct State {
 
 impl Lane {
     pub(crate) fn new(process: ProcessId) -> Self {
-        let (used, resident) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { process, queue: Mutex::default(), state: Mutex::default(), used, resident }
+        let zero = || AtomicU64::new(0);
+        let (used, resident, step_began_ms) = (zero(), zero(), zero());
+        Self { process, queue: Mutex::default(), state: Mutex::default(), used, resident, step_began_ms }
     }
 
     /// Asks for something; whether somebody must now be sent to this lane.
@@ -80,6 +84,11 @@ impl Lane {
     /// Whether the process is in memory.
     pub(crate) fn is_hot(&self) -> bool {
         self.resident.load(Ordering::Relaxed) > 0
+    }
+
+    /// When the step began that it is at, since the executor started.
+    pub(crate) fn step_began(&self) -> Option<Duration> {
+        self.step_began_ms.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
     }
 
     /// Asks for its memory, once; whether somebody must now be sent to this lane.
@@ -100,6 +109,7 @@ impl Lane {
             tracing::error!(process = %self.process, "a fault in the unit broke an evaluation off");
             *state = State::default();
         }
+        self.step_began_ms.store(0, Ordering::Relaxed);
         let resident = state.hot.as_ref().map_or(0, |hot| hot.session.resident_bytes());
         drop(state);
         shared.account(self, resident);
@@ -172,6 +182,7 @@ impl Lane {
         let end = Nonce((to.0 + 1).min(next.0 + SLICE_STEPS));
         let mut records: Vec<StepRecord> = Vec::new();
         for entry in shared.store.entries(process, next, end).of(process)? {
+            self.step_began_ms.store(shared.started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
             records.push(hot.step(&shared.store, &entry.of(process)?)?);
         }
         let reached = Nonce(next.0 + records.len() as u64);

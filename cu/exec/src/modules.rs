@@ -19,12 +19,13 @@ type Slot = Arc<Mutex<Option<Module>>>;
 
 pub(crate) struct Modules {
     cache: Option<ArtifactCache>,
+    gas_max: u64,
     loaded: Mutex<BTreeMap<ModuleId, Slot>>,
 }
 
 impl Modules {
-    pub(crate) fn new(cache: Option<ArtifactCache>) -> Self {
-        Self { cache, loaded: Mutex::default() }
+    pub(crate) fn new(cache: Option<ArtifactCache>, gas_max: u64) -> Self {
+        Self { cache, gas_max, loaded: Mutex::default() }
     }
 
     /// All that is fixed for a stored process.
@@ -42,7 +43,9 @@ impl Modules {
             None => slot.insert(self.load(&stored).of(process)?).clone(),
         };
         drop(slot);
-        Setup::new(&item, &stored.meta, module, CheckpointPolicy::default(), Tracker::Best).of(process)
+        let setup = Setup::new(&item, &stored.meta, module, CheckpointPolicy::default(), Tracker::Best).of(process)?;
+        let (gas, most) = (setup.limits().compute_max, self.gas_max);
+        if gas > most { Err(ExecError::TooMuchGas { process, gas, most }) } else { Ok(setup) }
     }
 
     fn load(&self, stored: &ao_log::Module) -> Result<Module, ReplayError> {

@@ -55,6 +55,7 @@ fn executor(store: &Arc<Store>, memory_bytes_max: u64) -> Executor {
         dry_runs_waiting_max: 64,
         memory_bytes_max,
         checkpoint_every: 25,
+        gas_max: 9_000_000_000_000,
         cache: None,
     };
     Executor::new(Arc::clone(store), options).unwrap()

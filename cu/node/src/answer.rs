@@ -66,11 +66,12 @@ impl Refusal {
                 },
                 UnitError::Process { .. } => StatusCode::UNPROCESSABLE_ENTITY,
                 UnitError::Exec(ExecError::DryRunsFull { .. }) => StatusCode::TOO_MANY_REQUESTS,
+                UnitError::Exec(ExecError::TooMuchGas { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
                 UnitError::Exec(ExecError::NoProcess { .. }) => StatusCode::NOT_FOUND,
                 UnitError::Exec(ExecError::Replay { source, .. }) if !source.is_host() => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
-                UnitError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+                UnitError::Stopping | UnitError::Stuck { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 UnitError::Store(_) | UnitError::Exec(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }

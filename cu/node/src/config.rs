@@ -64,6 +64,12 @@ pub(crate) struct Settings {
     /// Bytes of the longest body a caller may send [default: 10485760]
     #[arg(long, value_name = "BYTES", env = "AORTA_BODY_MAX")]
     body_bytes_max: Option<usize>,
+    /// Gas that a process may ask for a step; those with a higher limit are not evaluated [default: 9000000000000]
+    #[arg(long, value_name = "GAS", env = "AORTA_GAS_MAX")]
+    gas_max: Option<u64>,
+    /// Seconds after which nobody waits for a step any longer; it goes on [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "AORTA_STEP_SECONDS")]
+    step_s_max: Option<u64>,
     /// Seconds to finish what was begun when told to stop [default: 30]
     #[arg(long, value_name = "SECONDS", env = "AORTA_STOP_SECONDS")]
     stop_s_max: Option<u64>,
@@ -88,6 +94,8 @@ pub(crate) struct Config {
     pub(crate) memory_mib_max: u64,
     pub(crate) checkpoint_every: u64,
     pub(crate) body_bytes_max: usize,
+    pub(crate) gas_max: u64,
+    pub(crate) step_s_max: u64,
     pub(crate) stop_s_max: u64,
 }
 
@@ -145,7 +153,7 @@ impl Settings {
     /// These settings, and where they say nothing, those.
     pub(crate) fn over(self, those: Self) -> Self {
         overlay!(self, those; host, port, su, gateway, graphql, dir, address, dry_run_rate, forwarded_for, allow, deny,
-            busy_threshold_ms, workers, memory_mib_max, checkpoint_every, body_bytes_max, stop_s_max)
+            busy_threshold_ms, workers, memory_mib_max, checkpoint_every, body_bytes_max, gas_max, step_s_max, stop_s_max)
     }
 
     /// These settings with the defaults where they say nothing.
@@ -168,6 +176,8 @@ impl Settings {
             memory_mib_max: Some(1024),
             checkpoint_every: Some(1000),
             body_bytes_max: Some(10 << 20),
+            gas_max: Some(9_000_000_000_000),
+            step_s_max: Some(600),
             stop_s_max: Some(30),
         })
     }
@@ -192,6 +202,8 @@ impl Settings {
             memory_mib_max: set("memory-mib-max", all.memory_mib_max)?,
             checkpoint_every: set("checkpoint-every", all.checkpoint_every)?.max(1),
             body_bytes_max: set("body-bytes-max", all.body_bytes_max)?,
+            gas_max: set("gas-max", all.gas_max)?,
+            step_s_max: set("step-s-max", all.step_s_max)?,
             stop_s_max: set("stop-s-max", all.stop_s_max)?,
         })
     }

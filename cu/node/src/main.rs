@@ -143,6 +143,7 @@ fn run_cu(cu: Cu) -> Result<()> {
         dry_runs_waiting_max: config.workers * DRY_RUNS_PER_WORKER,
         memory_bytes_max: config.memory_mib_max << 20,
         checkpoint_every: config.checkpoint_every,
+        gas_max: config.gas_max,
         cache: Some(cache),
     };
     let executor = Executor::new(Arc::clone(&store), options)?;
@@ -150,7 +151,7 @@ fn run_cu(cu: Cu) -> Result<()> {
     runtime(config.workers)?.block_on(async {
         let stopping = stop_on_signals().context("no signals")?;
         let context = Arc::new(Context {
-            unit: Arc::new(Unit::new(store, executor, scheduler, gateway)),
+            unit: Arc::new(Unit::new(store, executor, scheduler, gateway, Duration::from_secs(config.step_s_max))),
             dry_run_rate: RateLimit::new(config.dry_run_rate),
             metrics: Metrics::default(),
             stopping,

@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 
 /// Assigned transactions asked for at once, and held in memory.
 const ASSIGNED_AT_ONCE: usize = 8;
+/// How often whoever waits looks whether it is worth it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a question cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,14 @@ pub(crate) enum UnitError {
         /// Its id.
         message: Id,
     },
+    /// A step takes too long for anybody to wait.
+    #[error("process {process}: a step has run for {seconds} s; it goes on, ask again later")]
+    Stuck {
+        /// The process.
+        process: ProcessId,
+        /// For how long.
+        seconds: u64,
+    },
     /// A task of the unit ended without an answer.
     #[error("the unit is stopping")]
     Stopping,
@@ -79,6 +89,7 @@ pub(crate) struct Unit {
     pub(crate) executor: Executor,
     scheduler: SchedulerClient,
     gateway: GatewayClient,
+    step_max: Duration,
     followers: Mutex<BTreeMap<ProcessId, Arc<Follower>>>,
 }
 
@@ -96,8 +107,9 @@ impl Unit {
         executor: Executor,
         scheduler: SchedulerClient,
         gateway: GatewayClient,
+        step_max: Duration,
     ) -> Self {
-        Self { store, executor, scheduler, gateway, followers: Mutex::default() }
+        Self { store, executor, scheduler, gateway, step_max, followers: Mutex::default() }
     }
 
     /// The step of a message or an assignment, evaluated if it was not yet.
@@ -122,7 +134,24 @@ impl Unit {
         }
         let unit = Arc::clone(self);
         // On a task of its own: what was begun is finished and stored, also if the one who asked goes away.
-        tokio::spawn(async move { unit.follow(process, Some(nonce)).await }).await.unwrap_or(Err(UnitError::Stopping))
+        let followed = tokio::spawn(async move { unit.follow(process, Some(nonce)).await });
+        self.unless_stuck(process, followed).await
+    }
+
+    /// Waits for a task, but not for one that is at a single step for too long: the host's safety, and no result.
+    async fn unless_stuck(
+        &self,
+        process: ProcessId,
+        mut task: tokio::task::JoinHandle<Result<(), UnitError>>,
+    ) -> Result<(), UnitError> {
+        loop {
+            if let Ok(ended) = tokio::time::timeout(LOOK_EVERY, &mut task).await {
+                return ended.unwrap_or(Err(UnitError::Stopping));
+            }
+            if let Some(time) = self.executor.step_time(process).filter(|time| *time > self.step_max) {
+                return Err(UnitError::Stuck { process, seconds: time.as_secs() });
+            }
+        }
     }
 
     /// Sees to it that the results are stored up to the present end of the log, unless that was so `max_age` ago.
@@ -134,7 +163,7 @@ impl Unit {
         }
         let (unit, begun) = (Arc::clone(self), Instant::now());
         let followed = tokio::spawn(async move { unit.follow(process, None).await });
-        followed.await.unwrap_or(Err(UnitError::Stopping))?;
+        self.unless_stuck(process, followed).await?;
         *follower.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
         Ok(())
     }

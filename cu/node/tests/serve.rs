@@ -275,3 +275,27 @@ fn a_fetched_log_is_one_that_replay_evaluates_to_the_same_receipts() {
         assert!(report.module_signed, "{kind}");
     }
 }
+
+#[test]
+fn a_process_that_asks_for_more_gas_than_the_unit_gives_is_refused_by_name() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let message = network.send(process, &[], "plain");
+    let unit = Unit::start(&network, folder.path(), &["--gas-max", "1000000"]);
+    let refused = unit.get(&format!("/result/{message}?process-id={process}"));
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    let said = refused.text();
+    assert!(said.contains("its Compute-Limit is 9000000000000, this unit gives at most 1000000"), "{said}");
+}
+
+#[test]
+fn whoever_waits_for_a_step_that_takes_too_long_is_told_and_others_are_served() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let (endless, other) = (network.spawn(network.publish(&Guest::load("spin", 64)), 2), counter(&network));
+    let (spins, counts) = (network.send(endless, &[], "now!"), network.send(other, &[], "plain"));
+    let unit = Unit::start(&network, folder.path(), &["--step-s-max", "1"]);
+    let told = unit.get(&format!("/result/{spins}?process-id={endless}"));
+    assert_eq!(told.status, 503, "{}", told.text());
+    assert!(told.text().contains("it goes on, ask again later"), "{}", told.text());
+    assert_eq!(result(&unit, other, counts)["Output"], "2");
+}

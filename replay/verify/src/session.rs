@@ -107,6 +107,11 @@ impl Setup {
         })
     }
 
+    /// What the process may use, by its tags.
+    pub fn limits(&self) -> &ProcessLimits {
+        &self.limits
+    }
+
     /// Whether results show gas, and the state remembers it.
     pub(crate) fn shows_gas(&self) -> bool {
         self.module.format().is_metering()
