@@ -44,6 +44,8 @@ pub struct Options {
     pub checkpoint_every: u64,
     /// Gas that a process may ask for a step; one whose limit is higher is not evaluated.
     pub gas_max: u64,
+    /// Saved states kept of each process, the newest; at least one.
+    pub checkpoints_kept: usize,
     /// Compiled modules.
     pub cache: Option<ArtifactCache>,
 }
@@ -55,6 +57,8 @@ pub struct Counts {
     pub steps: AtomicU64,
     /// Dry-runs evaluated.
     pub dry_runs: AtomicU64,
+    /// States saved.
+    pub saved: AtomicU64,
     /// Processes brought into memory.
     pub opened: AtomicU64,
     /// Processes that gave up their memory.

@@ -20,7 +20,7 @@ use crate::modules::Modules;
 const GROUP_RECORD_BYTES: usize = 4 + ao_kernel::GROUP_BYTES;
 
 pub(crate) struct Hot {
-    process: ProcessId,
+    pub(crate) process: ProcessId,
     pub(crate) session: Session,
     last: Option<Last>,
     /// Steps since the last checkpoint.
@@ -115,19 +115,19 @@ impl Hot {
         Ok(record)
     }
 
-    /// Stores the state, if there is any beyond the last one stored.
-    pub(crate) fn save(&mut self, store: &Store) -> Result<(), ExecError> {
+    /// Stores the state, if there is any beyond the last one stored; whether there was.
+    pub(crate) fn save(&mut self, store: &Store) -> Result<bool, ExecError> {
         if self.unsaved == 0 {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(state) = self.saved()? else { return Ok(()) };
+        let Some(state) = self.saved()? else { return Ok(false) };
         let groups = state.body.chunks_exact(GROUP_RECORD_BYTES).map(|record| {
             let (index, group) = record.split_at(4);
             (u32::from_le_bytes(index.try_into().expect("split at 4")), group)
         });
         store.save_checkpoint(self.process, state.nonce, &state.meta, groups).of(self.process)?;
         self.unsaved = 0;
-        Ok(())
+        Ok(true)
     }
 
     /// The state as a bundle keeps it; `None` before the first step.

@@ -147,7 +147,7 @@ impl Lane {
                 answer(reply, memory);
             }
             Job::Rest { evict, reply } => {
-                let saved = state.hot.as_mut().map_or(Ok(()), |hot| hot.save(&shared.store));
+                let saved = state.hot.as_mut().map_or(Ok(()), |hot| save(shared, hot));
                 if let Err(error) = &saved {
                     tracing::warn!(process = %self.process, %error, "a state cannot be saved");
                 }
@@ -190,7 +190,7 @@ impl Lane {
         shared.counts.steps.fetch_add(records.len() as u64, Ordering::Relaxed);
         shared.publish(&records);
         if hot.unsaved >= shared.options.checkpoint_every {
-            hot.save(&shared.store)?;
+            save(shared, hot)?;
         }
         if reached < end { Err(ExecError::NoEntry { process, nonce: reached }) } else { Ok(reached > to) }
     }
@@ -208,6 +208,15 @@ impl Lane {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Stores the state, and gives up the oldest of its process.
+fn save(shared: &Shared, hot: &mut Hot) -> Result<(), ExecError> {
+    if hot.save(&shared.store)? {
+        shared.counts.saved.fetch_add(1, Ordering::Relaxed);
+        shared.store.retain_checkpoints(hot.process, shared.options.checkpoints_kept.max(1)).of(hot.process)?;
+    }
+    Ok(())
 }
 
 /// Sends a reply; one that nobody waits for any more is no loss, since what was computed is kept.

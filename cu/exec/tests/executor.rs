@@ -56,6 +56,7 @@ fn executor(store: &Arc<Store>, memory_bytes_max: u64) -> Executor {
         memory_bytes_max,
         checkpoint_every: 25,
         gas_max: 9_000_000_000_000,
+        checkpoints_kept: 100,
         cache: None,
     };
     Executor::new(Arc::clone(store), options).unwrap()

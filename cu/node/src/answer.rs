@@ -64,6 +64,7 @@ impl Refusal {
                     StatusCode::NOT_FOUND => StatusCode::BAD_GATEWAY,
                     status => status,
                 },
+                UnitError::Owner { .. } => StatusCode::FORBIDDEN,
                 UnitError::Process { .. } => StatusCode::UNPROCESSABLE_ENTITY,
                 UnitError::Exec(ExecError::DryRunsFull { .. }) => StatusCode::TOO_MANY_REQUESTS,
                 UnitError::Exec(ExecError::TooMuchGas { .. }) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -41,7 +41,7 @@ pub(crate) async fn stream(context: &Arc<Context>, process_id: &str, query: &Que
     let process = process("process", Some(process_id))?;
     let first = Nonce(query.number("from", NONCE)?.unwrap_or(0));
     let to = query.number("to", NONCE)?.map(Nonce);
-    context.config.admit(process)?;
+    context.admit(process)?;
     let unit = &context.unit;
     let absent = |what| Refusal::Absent(format!("{what} of process {process} is not evaluated here yet"));
     let end = unit.head(process)?.last_step.ok_or_else(|| absent("nothing".to_owned()))?.nonce;

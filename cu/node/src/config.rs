@@ -49,6 +49,9 @@ pub(crate) struct Settings {
     /// Never serve these processes
     #[arg(long, value_name = "ID", value_delimiter = ',', env = "AORTA_DENY")]
     deny: Option<Vec<String>>,
+    /// Serve processes of these owners only
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', env = "AORTA_ALLOW_OWNER")]
+    allow_owner: Option<Vec<String>>,
     /// Milliseconds after which a result not yet there is answered with 202; 0 = wait [default: 0]
     #[arg(long, value_name = "MS", env = "AORTA_BUSY_THRESHOLD")]
     busy_threshold_ms: Option<u64>,
@@ -61,6 +64,12 @@ pub(crate) struct Settings {
     /// Messages after which the state of a process is saved [default: 1000]
     #[arg(long, value_name = "MESSAGES", env = "AORTA_CHECKPOINT_EVERY")]
     checkpoint_every: Option<u64>,
+    /// Saved states kept of each process, the newest [default: 8]
+    #[arg(long, value_name = "COUNT", env = "AORTA_CHECKPOINTS_KEPT")]
+    checkpoints_kept: Option<usize>,
+    /// Seconds between two looks for space that states given up have left; 0 = never [default: 3600]
+    #[arg(long, value_name = "SECONDS", env = "AORTA_COMPACT_EVERY")]
+    compact_every_s: Option<u64>,
     /// Bytes of the longest body a caller may send [default: 10485760]
     #[arg(long, value_name = "BYTES", env = "AORTA_BODY_MAX")]
     body_bytes_max: Option<usize>,
@@ -93,6 +102,9 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) memory_mib_max: u64,
     pub(crate) checkpoint_every: u64,
+    pub(crate) checkpoints_kept: usize,
+    pub(crate) compact_every_s: u64,
+    pub(crate) allow_owner: Vec<String>,
     pub(crate) body_bytes_max: usize,
     pub(crate) gas_max: u64,
     pub(crate) step_s_max: u64,
@@ -153,7 +165,8 @@ impl Settings {
     /// These settings, and where they say nothing, those.
     pub(crate) fn over(self, those: Self) -> Self {
         overlay!(self, those; host, port, su, gateway, graphql, dir, address, dry_run_rate, forwarded_for, allow, deny,
-            busy_threshold_ms, workers, memory_mib_max, checkpoint_every, body_bytes_max, gas_max, step_s_max, stop_s_max)
+            allow_owner, busy_threshold_ms, workers, memory_mib_max, checkpoint_every, checkpoints_kept, compact_every_s,
+            body_bytes_max, gas_max, step_s_max, stop_s_max)
     }
 
     /// These settings with the defaults where they say nothing.
@@ -171,10 +184,13 @@ impl Settings {
             forwarded_for: Some(false),
             allow: Some(Vec::new()),
             deny: Some(Vec::new()),
+            allow_owner: Some(Vec::new()),
             busy_threshold_ms: Some(0),
             workers: Some(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
             memory_mib_max: Some(1024),
             checkpoint_every: Some(1000),
+            checkpoints_kept: Some(8),
+            compact_every_s: Some(3600),
             body_bytes_max: Some(10 << 20),
             gas_max: Some(9_000_000_000_000),
             step_s_max: Some(600),
@@ -197,10 +213,13 @@ impl Settings {
             forwarded_for: set("forwarded-for", all.forwarded_for)?,
             allow: ids("allow", set("allow", all.allow)?)?,
             deny: ids("deny", set("deny", all.deny)?)?,
+            allow_owner: set("allow-owner", all.allow_owner)?,
             busy_threshold_ms: set("busy-threshold-ms", all.busy_threshold_ms)?,
             workers: set("workers", all.workers)?,
             memory_mib_max: set("memory-mib-max", all.memory_mib_max)?,
             checkpoint_every: set("checkpoint-every", all.checkpoint_every)?.max(1),
+            checkpoints_kept: set("checkpoints-kept", all.checkpoints_kept)?.max(1),
+            compact_every_s: set("compact-every-s", all.compact_every_s)?,
             body_bytes_max: set("body-bytes-max", all.body_bytes_max)?,
             gas_max: set("gas-max", all.gas_max)?,
             step_s_max: set("step-s-max", all.step_s_max)?,

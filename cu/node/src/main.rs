@@ -17,20 +17,26 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ao_exec::Executor;
-use ao_http::{serve, stop_on_signals};
+use ao_http::{serve, stop_on_signals, stopped};
 use ao_kernel::ArtifactCache;
 use ao_kernel::profile::Profile;
 use ao_source::{FetchOptions, GatewayClient, Http, HttpOptions, Output, SchedulerClient, fetch};
 use ao_store::Store;
 use ao_wire::ProcessId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use config::{Config, Settings};
+use config::{Config, ConfigError, Settings};
 use metrics::Metrics;
 use rate::RateLimit;
 use routes::{Context, answer};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 use unit::Unit;
+
+/// Exit code where the settings are to blame.
+const USAGE: u8 = 2;
+
+/// Packs of checkpoints are rewritten when less than so many thousandths of them are needed.
+const LIVE_PER_MILLE_MIN: u32 = 500;
 
 /// Dry-runs that may wait for a thread, for each thread.
 const DRY_RUNS_PER_WORKER: usize = 64;
@@ -100,7 +106,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            // As for flags that clap refuses.
+            if error.is::<ConfigError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -144,6 +151,7 @@ fn run_cu(cu: Cu) -> Result<()> {
         memory_bytes_max: config.memory_mib_max << 20,
         checkpoint_every: config.checkpoint_every,
         gas_max: config.gas_max,
+        checkpoints_kept: config.checkpoints_kept,
         cache: Some(cache),
     };
     let executor = Executor::new(Arc::clone(&store), options)?;
@@ -151,7 +159,14 @@ fn run_cu(cu: Cu) -> Result<()> {
     runtime(config.workers)?.block_on(async {
         let stopping = stop_on_signals().context("no signals")?;
         let context = Arc::new(Context {
-            unit: Arc::new(Unit::new(store, executor, scheduler, gateway, Duration::from_secs(config.step_s_max))),
+            unit: Arc::new(Unit::new(
+                store,
+                executor,
+                scheduler,
+                gateway,
+                Duration::from_secs(config.step_s_max),
+                config.allow_owner.clone(),
+            )),
             dry_run_rate: RateLimit::new(config.dry_run_rate),
             metrics: Metrics::default(),
             stopping,
@@ -162,6 +177,7 @@ fn run_cu(cu: Cu) -> Result<()> {
         let address = listener.local_addr()?;
         tracing::info!(%address, profile = Profile::default().name(), "serving");
         say(&format!("http://{address}"))?;
+        compact_by_and_by(&context);
         let (stopping, stop_max) = (context.stopping.clone(), Duration::from_secs(context.config.stop_s_max));
         let handler = {
             let context = Arc::clone(&context);
@@ -172,6 +188,31 @@ fn run_cu(cu: Cu) -> Result<()> {
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+/// Gives back the space of checkpoints that were given up, at times, until the unit stops.
+fn compact_by_and_by(context: &Arc<Context>) {
+    let every = Duration::from_secs(context.config.compact_every_s);
+    if every.is_zero() {
+        return;
+    }
+    let (store, mut stopping) = (Arc::clone(&context.unit.store), context.stopping.clone());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = stopped(&mut stopping) => break,
+            }
+            let store = Arc::clone(&store);
+            match tokio::task::spawn_blocking(move || store.compact(LIVE_PER_MILLE_MIN)).await {
+                Ok(Ok(done)) => {
+                    tracing::info!(packs = done.packs, before = done.bytes_before, kept = done.bytes_kept, "compacted");
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "checkpoints cannot be compacted"),
+                Err(_) => break,
+            }
+        }
+    });
 }
 
 fn run_fetch(args: Fetch) -> Result<()> {

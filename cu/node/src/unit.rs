@@ -5,6 +5,7 @@
 //! stored; whoever asks for the same thing meanwhile waits for the one who asked first.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,12 @@ pub(crate) enum UnitError {
         /// For how long.
         seconds: u64,
     },
+    /// Its owner's processes are not served.
+    #[error("Access denied for process owner {owner}")]
+    Owner {
+        /// The owner's address.
+        owner: String,
+    },
     /// A task of the unit ended without an answer.
     #[error("the unit is stopping")]
     Stopping,
@@ -91,6 +98,18 @@ pub(crate) struct Unit {
     gateway: GatewayClient,
     step_max: Duration,
     followers: Mutex<BTreeMap<ProcessId, Arc<Follower>>>,
+    /// Whose processes are served; empty for everybody's.
+    owners: Vec<String>,
+    pub(crate) counts: Counts,
+}
+
+/// What was fetched so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Entries verified and stored.
+    pub(crate) entries: AtomicU64,
+    /// Times that a log could not be followed on: no answer, or one not to be believed.
+    pub(crate) failures: AtomicU64,
 }
 
 /// Who follows the log of one process.
@@ -108,8 +127,10 @@ impl Unit {
         scheduler: SchedulerClient,
         gateway: GatewayClient,
         step_max: Duration,
+        owners: Vec<String>,
     ) -> Self {
-        Self { store, executor, scheduler, gateway, step_max, followers: Mutex::default() }
+        let (followers, counts) = Default::default();
+        Self { store, executor, scheduler, gateway, step_max, followers, owners, counts }
     }
 
     /// The step of a message or an assignment, evaluated if it was not yet.
@@ -125,6 +146,20 @@ impl Unit {
         };
         self.reach(process, nonce).await?;
         self.store.result(process, id)?.ok_or(UnitError::NoMessage { process, message: id })
+    }
+
+    /// Refuses a process that is stored and whose owner's are not served; one that is not is looked at when it is fetched.
+    pub(crate) fn admit_owner_of(&self, process: ProcessId) -> Result<(), UnitError> {
+        if self.owners.is_empty() {
+            return Ok(());
+        }
+        self.store.process(process)?.map_or(Ok(()), |item| self.admit_owner(process, &item))
+    }
+
+    fn admit_owner(&self, process: ProcessId, item: &[u8]) -> Result<(), UnitError> {
+        let item = DataItem::parse(item).map_err(LogFault::ProcessItem);
+        let owner = item.map_err(|source| UnitError::Process { process, source: Box::new(source) })?.owner_address();
+        if self.owners.is_empty() || self.owners.contains(&owner) { Ok(()) } else { Err(UnitError::Owner { owner }) }
     }
 
     /// Sees to it that the results of a process are stored up to a nonce.
@@ -223,13 +258,16 @@ impl Unit {
                         page.retain(|entry| entry.nonce < *nonce);
                     }
                     end = Nonce(end.0 + page.len() as u64);
+                    let entries = page.len() as u64;
                     self.put_entries(process, page).await?;
+                    self.counts.entries.fetch_add(entries, Ordering::Relaxed);
                     if let Some(last) = end.0.checked_sub(1).map(Nonce) {
                         // Evaluated while the next page is fetched; the error of one that fails comes again below.
                         let unit = Arc::clone(&self);
                         tokio::spawn(async move { unit.executor.advance(process, last).await });
                     }
                     if let Some((_, error)) = missing {
+                        self.counts.failures.fetch_add(1, Ordering::Relaxed);
                         *log = None;
                         if to.is_none_or(|to| to >= end) {
                             return Err(error);
@@ -238,6 +276,7 @@ impl Unit {
                 }
                 Ok(None) => break,
                 Err(error) => {
+                    self.counts.failures.fetch_add(1, Ordering::Relaxed);
                     // It is of no more use; the next one begins after what is stored.
                     *log = None;
                     return Err(error.into());
@@ -319,6 +358,7 @@ impl Unit {
             Some(item) => item.clone(),
             None => self.scheduler.process(process, Some(&self.gateway)).await?,
         };
+        self.admit_owner(process, &item)?;
         let module = module_of(&item).map_err(|source| UnitError::Process { process, source: Box::new(source) })?;
         if self.store.module(module)?.is_none() {
             let fetched = self.gateway.module(module).await?;

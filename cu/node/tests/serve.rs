@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -120,7 +121,9 @@ fn a_unit_killed_at_any_moment_loses_nothing_that_it_answered() {
     let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
     let process = counter(&network);
     let mut answered: Vec<(Id, Value)> = Vec::new();
-    for round in 0..4 {
+    // AORTA_TEST_KILLS: how often, for a long run.
+    let kills: u64 = std::env::var("AORTA_TEST_KILLS").map_or(4, |kills| kills.parse().unwrap());
+    for round in 0..kills {
         let unit = Unit::start(&network, folder.path(), &["--checkpoint-every", "9"]);
         network.set_down(true);
         for (message, value) in &answered {
@@ -142,7 +145,7 @@ fn a_unit_killed_at_any_moment_loses_nothing_that_it_answered() {
                 }
                 told
             });
-            std::thread::sleep(std::time::Duration::from_millis(20 + 35 * round));
+            std::thread::sleep(std::time::Duration::from_millis(20 + 35 * round % 331));
             let status = Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap();
             assert!(status.success());
             answered.extend(asking.join().unwrap());
@@ -153,10 +156,10 @@ fn a_unit_killed_at_any_moment_loses_nothing_that_it_answered() {
         assert_eq!(&result(&unit, process, *message), value);
     }
     let last = network.send(process, &[], "last");
-    assert_eq!(result(&unit, process, last)["Output"], "202");
+    assert_eq!(result(&unit, process, last)["Output"], (50 * kills + 2).to_string());
     assert_eq!(
         verdict(&unit.get(&format!("/bundle/{process}")).body),
-        Verdict::Matched { first: Nonce(0), last: Nonce(201) }
+        Verdict::Matched { first: Nonce(0), last: Nonce(50 * kills + 1) }
     );
 }
 
@@ -216,6 +219,64 @@ fn requests_for_the_same_message_share_its_evaluation() {
 }
 
 #[test]
+fn every_metric_of_the_board_is_one_that_the_unit_has() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let unit = Unit::start(&network, folder.path(), &[]);
+    let metrics = unit.get("/metrics");
+    let metrics = metrics.text();
+    let known: BTreeSet<&str> =
+        metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let board: Value = serde_json::from_str(include_str!("../grafana.json")).unwrap();
+    let panels = board["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut shown = BTreeSet::new();
+    for target in targets {
+        let words = target["expr"].as_str().unwrap().split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        shown.extend(words.filter(|word| word.starts_with("aorta_")));
+    }
+    assert_eq!(shown, known, "the board shows every metric, and none that is not there");
+}
+
+#[test]
+fn processes_of_other_owners_are_neither_fetched_nor_served() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let message = network.send(process, &[], "one");
+    let path = format!("/result/{message}?process-id={process}");
+    let stranger = "A".repeat(43);
+    let unit = Unit::start(&network, folder.path(), &["--allow-owner", &stranger]);
+    let refused = unit.get(&path);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let error = refused.json()["error"].as_str().unwrap().to_owned();
+    let owner = error.strip_prefix("Access denied for process owner ").unwrap();
+    assert_eq!(unit.get("/ready").ok()["processes"], 0);
+    unit.stop();
+    let unit = Unit::start(&network, folder.path(), &["--allow-owner", &format!("{stranger},{owner}")]);
+    unit.get(&path).ok();
+    unit.stop();
+    // What is stored is not served either once its owner is barred.
+    let unit = Unit::start(&network, folder.path(), &["--allow-owner", &stranger]);
+    assert_eq!((unit.get(&path).status, unit.get(&format!("/head/{process}")).status), (403, 403));
+}
+
+#[test]
+fn no_more_states_are_kept_than_configured() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let messages: Vec<Id> = (0..200).map(|n| network.send(process, &[], &n.to_string())).collect();
+    let options = ["--checkpoint-every", "10", "--checkpoints-kept", "2", "--compact-every-s", "1"];
+    let unit = Unit::start(&network, folder.path(), &options);
+    result(&unit, process, messages[199]);
+    assert!(unit.get("/metrics").text().contains("\naorta_states_saved_total 3\n"));
+    // At any time of the past all the same: what is given up is computed again.
+    let early = unit.get(&format!("/bundle/{process}?from=3&to=9"));
+    assert_eq!(verdict(&early.body), Verdict::Matched { first: Nonce(3), last: Nonce(9) });
+    unit.stop();
+    let store = ao_store::Store::open(folder.path(), ao_store::Options::default()).unwrap();
+    assert_eq!(store.checkpoints(process).unwrap().len(), 2);
+}
+
+#[test]
 fn a_listener_hears_of_results_when_they_are_durable() {
     let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
     let process = counter(&network);
@@ -248,7 +309,7 @@ fn settings_come_from_the_file_the_environment_and_the_flags_in_this_order() {
         assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
     }
     let refused = print(&["--gateway", "nowhere"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let error = String::from_utf8(refused.stderr).unwrap();
     assert!(error.contains("gateway is \"nowhere\", expected a URL"), "{error}");
 }

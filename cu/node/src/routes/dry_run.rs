@@ -25,7 +25,7 @@ pub(crate) async fn dry_run(context: &Arc<Context>, asked: Asked) -> Result<Answ
         None => None,
     };
     let max_age = max_age(request.headers())?;
-    context.config.admit(process)?;
+    context.admit(process)?;
     let run = DryRun::new(read_text(request, context.config.body_bytes_max).await?)?;
     Ok(ok(context.unit.dry_run(process, run, to, max_age).await?))
 }

@@ -27,7 +27,7 @@ pub(crate) fn stream(context: &Arc<Context>, query: &Query) -> Result<Answer, Re
         None => None,
     };
     if let Some(process) = only {
-        context.config.admit(process)?;
+        context.admit(process)?;
     }
     let (mut results, mut stopping) = (context.unit.executor.listen(), context.stopping.clone());
     let (writing, body) = channel(WAITING_MAX);
@@ -55,9 +55,8 @@ pub(crate) fn stream(context: &Arc<Context>, query: &Query) -> Result<Answer, Re
 }
 
 fn events(context: &Context, steps: &[StepRecord], only: Option<ProcessId>) -> String {
-    let wanted = |step: &&StepRecord| {
-        only.is_none_or(|process| step.process == process) && context.config.admit(step.process).is_ok()
-    };
+    let wanted =
+        |step: &&StepRecord| only.is_none_or(|process| step.process == process) && context.admit(step.process).is_ok();
     let describe = |step: &StepRecord| {
         let data = describe(step).ok()?;
         Some(format!("id: {}:{}\nevent: result\ndata: {data}\n\n", step.process, step.position.nonce))

@@ -20,13 +20,13 @@ pub(crate) fn receipt(context: &Arc<Context>, process_id: &str, nonce: &str) -> 
     let process = process("process", Some(process_id))?;
     let wrong = Refusal::Field(Field { field: "nonce", expected: "a number is required" });
     let nonce = nonce.parse().map(Nonce).map_err(|_| wrong)?;
-    context.config.admit(process)?;
+    context.admit(process)?;
     Ok(ok(describe(&step(context, process, nonce)?)?.to_string()))
 }
 
 pub(crate) fn head(context: &Arc<Context>, process_id: &str) -> Result<Answer, Refusal> {
     let process = process("process", Some(process_id))?;
-    context.config.admit(process)?;
+    context.admit(process)?;
     let head = context.unit.head(process)?;
     let absent = || Refusal::Absent(format!("nothing of process {process} is evaluated here yet"));
     let last = head.last_step.ok_or_else(absent)?;

@@ -16,9 +16,10 @@ mod state;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ao_http::{Answer, Query, Request, not_allowed, ok, preflight};
+use ao_wire::ProcessId;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
@@ -38,6 +39,14 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Changes when the unit begins to stop.
     pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// Refuses a process that is not to be served.
+    pub(crate) fn admit(&self, process: ProcessId) -> Result<(), Refusal> {
+        self.config.admit(process)?;
+        Ok(self.unit.admit_owner_of(process)?)
+    }
 }
 
 /// A request, taken apart.
@@ -118,7 +127,7 @@ pub(crate) async fn answer(context: Arc<Context>, request: Request, caller: IpAd
         context.metrics.answered(None, StatusCode::NOT_FOUND);
         return Refusal::NoRoute.into();
     };
-    let methods = route.methods();
+    let (methods, begun) = (route.methods(), Instant::now());
     let answer = match request.method() {
         &Method::OPTIONS => preflight(&request, methods),
         method if !methods.split(", ").any(|known| known == method.as_str()) => {
@@ -131,6 +140,7 @@ pub(crate) async fn answer(context: Arc<Context>, request: Request, caller: IpAd
         }
     };
     context.metrics.answered(Some(route), answer.status());
+    context.metrics.took(route, begun.elapsed());
     answer
 }
 
@@ -143,7 +153,7 @@ async fn serve(context: &Arc<Context>, route: Route, parts: &[&str], asked: Aske
         Route::Cron => results::cron(context, parts[0], &asked.query).await,
         Route::State => state::memory(context, parts[0], &asked.query).await,
         Route::DryRun => dry_run::dry_run(context, asked).await,
-        Route::Metrics => Ok(context.metrics.render(context.unit.executor.counts())),
+        Route::Metrics => Ok(context.metrics.render(context.unit.executor.counts(), &context.unit.counts)),
         Route::Receipt => head::receipt(context, parts[0], parts[1]),
         Route::Head => head::head(context, parts[0]),
         Route::Bundle => bundle::stream(context, parts[0], &asked.query).await,

@@ -22,7 +22,7 @@ use crate::unit::UnitError;
 pub(crate) async fn of_message(context: &Arc<Context>, message: &str, query: &Query) -> Result<Answer, Refusal> {
     let process = process("process-id", query.get("process-id"))?;
     let id = id("messageTxId", Some(message), "a message id of 43 characters of base64url is required")?;
-    context.config.admit(process)?;
+    context.admit(process)?;
     let unit = Arc::clone(&context.unit);
     let step = async move { unit.step(process, id).await };
     let patience = Duration::from_millis(context.config.busy_threshold_ms);
@@ -47,7 +47,7 @@ pub(crate) async fn of_slot(context: &Arc<Context>, slot: &str, asked: Asked) ->
     let process = process("process-id", asked.query.get("process-id"))?;
     let wrong = Refusal::Field(Field { field: "slot", expected: "a number is required" });
     let nonce = slot.parse().map(Nonce).map_err(|_| wrong)?;
-    context.config.admit(process)?;
+    context.admit(process)?;
     let posted = posted_message(&read_text(asked.request, context.config.body_bytes_max).await?)?;
     let known = context.unit.head(process)?.last_step.is_some_and(|last| last.nonce >= nonce);
     context.unit.reach(process, nonce).await?;

@@ -58,7 +58,7 @@ async fn list(
         Some(text) => Bound::parse(text).map(Some).ok_or(Refusal::Field(Field { field, expected: BOUND })),
     };
     let (from, to) = (bound("from")?, bound("to")?);
-    context.config.admit(process)?;
+    context.admit(process)?;
     let in_cursor = from.and_then(Bound::sort).or(to.and_then(Bound::sort));
     let sort = sort.map_or(Sort::Ascending, |sort| in_cursor.unwrap_or(sort));
     context.unit.try_catch_up(process, Duration::ZERO).await?;

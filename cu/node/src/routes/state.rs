@@ -16,7 +16,7 @@ use crate::unit::UnitError;
 pub(crate) async fn memory(context: &Arc<Context>, process_id: &str, query: &Query) -> Result<Answer, Refusal> {
     let process = process("processId", Some(process_id))?;
     let to = query.number("to", "a time in milliseconds")?.map(TimestampMs);
-    context.config.admit(process)?;
+    context.admit(process)?;
     context.unit.try_catch_up(process, Duration::ZERO).await?;
     let at = match to {
         None => None,
