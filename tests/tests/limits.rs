@@ -10,9 +10,9 @@ use ao_wire::limits;
 /// Names and defaults of the page's tables.
 fn page() -> BTreeMap<String, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replay/LIMITS.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(path).expect("the page");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-    rows.map(|(name, rest)| (name.to_owned(), rest.split(' ').next().unwrap().to_owned())).collect()
+    rows.map(|(name, rest)| (name.to_owned(), rest.split(' ').next().unwrap_or_default().to_owned())).collect()
 }
 
 /// Names and values of what `Debug` prints of a structure over many lines; an inner structure's name goes before its fields'.
