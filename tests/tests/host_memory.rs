@@ -34,7 +34,7 @@ fn message(data: &str) -> String {
 fn round(modules: &[(String, Module)], neighbour: &mut Machine, count: &mut u64) {
     for (name, module) in modules {
         let mut machine = Machine::start(module, "{}".into(), &LIMITS, Tracker::Best).expect("it starts");
-        for _ in 0..STEPS / modules.len() as u64 + 1 {
+        for _ in 0..=STEPS / modules.len() as u64 {
             machine.step(&message("now!")).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         *count += 1;
