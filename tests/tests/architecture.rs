@@ -11,14 +11,26 @@ use serde_json::Value;
 const LAYERS: [&str; 5] = ["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay"];
 
 /// The units' crates, and what of ours each may use itself.
-const UNIT: [(&str, &[&str]); 5] = [
+const UNIT: [(&str, &[&str]); 6] = [
     ("ao-http", &[]),
+    ("ao-mu", &["ao-wire", "ao-http"]),
     ("ao-store", &["ao-wire", "ao-log"]),
     ("ao-source", &["ao-wire", "ao-log"]),
     ("ao-exec", &["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay", "ao-store"]),
     (
         "ao-node",
-        &["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay", "ao-store", "ao-source", "ao-exec", "ao-http"],
+        &[
+            "ao-wire",
+            "ao-log",
+            "ao-kernel",
+            "ao-commit",
+            "ao-replay",
+            "ao-store",
+            "ao-source",
+            "ao-exec",
+            "ao-http",
+            "ao-mu",
+        ],
     ),
 ];
 
