@@ -1,11 +1,12 @@
-// The real client against units on loopback: spawn, message, result, results, dryrun. Prints one JSON line; exits 1 if a call fails.
-//   node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS
+// The real client against units on loopback: spawn, message, result, results, dryrun; with --assign also assign, with --monitor
+// also monitor and unmonitor. Prints one JSON line; exits 1 if a call fails.
+//   node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS [--graphql URL] [--assign] [--monitor]
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { parseArgs, require } from './tools.mjs'
 
-const usage = 'node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS'
-const values = parseArgs({ cu: null, mu: null, module: null, scheduler: null }, usage)
+const usage = 'node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS [--graphql URL] [--assign] [--monitor]'
+const values = parseArgs({ cu: null, mu: null, module: null, scheduler: null, graphql: '', assign: Boolean, monitor: Boolean }, usage)
 
 // Nothing but loopback is ever asked.
 const realFetch = globalThis.fetch
@@ -18,7 +19,7 @@ globalThis.fetch = (input, init) => {
 const { connect, createDataItemSigner } = require('@permaweb/aoconnect')
 const jwk = generateKeyPairSync('rsa', { modulusLength: 4096, publicExponent: 65537 }).privateKey.export({ format: 'jwk' })
 const signer = createDataItemSigner(jwk)
-const ao = connect({ MODE: 'legacy', CU_URL: values.cu, MU_URL: values.mu, GRAPHQL_URL: `${values.mu}/graphql`, noLog: true })
+const ao = connect({ MODE: 'legacy', CU_URL: values.cu, MU_URL: values.mu, GRAPHQL_URL: values.graphql || `${values.mu}/graphql`, noLog: true })
 
 const process_ = await ao.spawn({ module: values.module, scheduler: values.scheduler, signer, tags: [{ name: 'Name', value: 'aoconnect' }], data: '' })
 const message = await ao.message({ process: process_, signer, tags: [{ name: 'Action', value: 'Eval' }], data: 'counter = (counter or 40) + 2; return counter' })
@@ -34,7 +35,20 @@ assert.equal(after.edges[0].cursor, results.edges[1].cursor)
 const owner = await address(jwk)
 const dryrun = await ao.dryrun({ process: process_, Owner: owner, data: 'return counter', tags: [{ name: 'Action', value: 'Eval' }] })
 assert.ok(!dryrun.error && !dryrun.Error, JSON.stringify(dryrun))
-console.log(JSON.stringify({ process: process_, message, result: result.Output, dryrun: dryrun.Output }))
+const told = { process: process_, message, result: result.Output, dryrun: dryrun.Output }
+if (values.assign) {
+  // To another process, which is not given it in any other way.
+  const other = await ao.spawn({ module: values.module, scheduler: values.scheduler, signer, tags: [{ name: 'Name', value: 'other' }], data: '' })
+  const assignment = await ao.assign({ process: other, message })
+  const assigned = await ao.result({ message: assignment, process: other })
+  assert.ok(!assigned.error && !assigned.Error, JSON.stringify(assigned))
+  Object.assign(told, { other, assignment, assigned: assigned.Output })
+}
+if (values.monitor) {
+  told.monitored = await ao.monitor({ process: process_, signer })
+  told.unmonitored = await ao.unmonitor({ process: process_, signer })
+}
+console.log(JSON.stringify(told))
 
 async function address (jwk) {
   const hash = await crypto.subtle.digest('SHA-256', Buffer.from(jwk.n, 'base64url'))

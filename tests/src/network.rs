@@ -208,6 +208,7 @@ impl Shared {
             },
             ("POST", ["graphql"]) => Some(state.graphql(&request.body)),
             ("GET", []) => Some(json!({ "address": "", "timestamp": "1735689600000" })),
+            ("GET", ["info"]) => Some(json!({ "height": 1_580_000 })),
             ("GET", ["timestamp"]) => Some(json!({ "timestamp": "1735689600000", "block_height": "000001580000" })),
             ("GET", ["raw", _]) => {
                 let raw = id(1).and_then(|id| state.raw(id));

@@ -11,9 +11,11 @@ use serde_json::Value;
 const LAYERS: [&str; 5] = ["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay"];
 
 /// The units' crates, and what of ours each may use itself.
-const UNIT: [(&str, &[&str]); 6] = [
+const UNIT: [(&str, &[&str]); 8] = [
     ("ao-http", &[]),
     ("ao-mu", &["ao-wire", "ao-http"]),
+    ("ao-gateway", &["ao-wire", "ao-http"]),
+    ("ao-su", &["ao-wire", "ao-log", "ao-source", "ao-http"]),
     ("ao-store", &["ao-wire", "ao-log"]),
     ("ao-source", &["ao-wire", "ao-log"]),
     ("ao-exec", &["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-replay", "ao-store"]),
@@ -30,6 +32,8 @@ const UNIT: [(&str, &[&str]); 6] = [
             "ao-exec",
             "ao-http",
             "ao-mu",
+            "ao-su",
+            "ao-gateway",
         ],
     ),
 ];

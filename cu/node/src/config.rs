@@ -156,6 +156,11 @@ macro_rules! overlay {
 }
 
 impl Settings {
+    /// The defaults, for a unit between a scheduler and a gateway.
+    pub(crate) fn between(su: &str, gateway: &str, dir: PathBuf) -> Self {
+        Self { su: Some(su.into()), gateway: Some(gateway.into()), dir: Some(dir), ..Self::default() }
+    }
+
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;

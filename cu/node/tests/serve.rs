@@ -138,7 +138,7 @@ fn a_unit_killed_at_any_moment_loses_nothing_that_it_answered() {
                 let mut told = Vec::new();
                 for message in &messages {
                     let path = format!("/result/{message}?process-id={process}");
-                    match unit.try_ask("GET", &path, &[], "") {
+                    match unit.try_ask("GET", &path, &[], b"") {
                         Ok(answer) if answer.status == 200 => told.push((*message, answer.json())),
                         _ => break,
                     }

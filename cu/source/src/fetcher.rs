@@ -304,11 +304,20 @@ impl LogFetcher {
         Ok(entries)
     }
 
-    /// Asks the gateway for the items whose bytes the scheduler's fields do not give.
+    /// Asks the scheduler, then the gateway, for the items whose bytes the scheduler's fields do not give.
     async fn repair(&self, wanted: &mut [Wanted], found: &mut [Option<Vec<u8>>]) -> Result<(), SourceError> {
-        let missing: Vec<usize> = (0..wanted.len()).filter(|at| found[*at].is_none()).collect();
-        let Some(first) = missing.first() else { return Ok(()) };
         let process = self.process;
+        let mut missing: Vec<usize> = Vec::new();
+        for at in (0..wanted.len()).filter(|at| found[*at].is_none()).collect::<Vec<_>>() {
+            // Who does not show signed bytes once shows none: then not every item costs a question.
+            if missing.is_empty() {
+                found[at] = self.scheduler.signed_bytes(process, wanted[at].id).await;
+            }
+            if found[at].is_none() {
+                missing.push(at);
+            }
+        }
+        let Some(first) = missing.first() else { return Ok(()) };
         let give_up = |wanted: &Wanted| {
             let Wanted { nonce, what, id, .. } = *wanted;
             SourceError::Unreproducible { process, nonce, what, id }

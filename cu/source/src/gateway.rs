@@ -64,6 +64,16 @@ struct Block {
     timestamp: u64,
 }
 
+#[derive(Deserialize)]
+struct Info {
+    height: u64,
+}
+
+#[derive(Deserialize)]
+struct TxStatus {
+    number_of_confirmations: u64,
+}
+
 /// A transaction or data item, as a gateway describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
@@ -201,6 +211,35 @@ impl GatewayClient {
         };
         let data = raw.as_deref().or_else(|| fields?.data.as_deref().map(str::as_bytes));
         Ok(one(id, node.candidates(Some(data.unwrap_or_default()))))
+    }
+
+    /// The height of the chain.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn height(&self) -> Result<u64, SourceError> {
+        Ok(self.http.json::<Info>(&format!("{}/info", self.url)).await?.height)
+    }
+
+    /// How many blocks confirm a transaction of the base layer; `None` if it is not in one.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn confirmations(&self, id: Id) -> Result<Option<u64>, SourceError> {
+        match self.http.json::<TxStatus>(&format!("{}/tx/{id}/status", self.url)).await {
+            Ok(status) => Ok(Some(status.number_of_confirmations)),
+            // Pending transactions are answered with text.
+            Err(SourceError::Status { status: 400..=499, .. } | SourceError::Json { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives an item to whoever takes them at `{url}/tx`, which need not be this gateway.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub async fn upload(&self, url: &str, item: Vec<u8>) -> Result<(), SourceError> {
+        self.http.send(&format!("{}/tx", url.trim_end_matches('/')), item).await
     }
 
     /// Descriptions of many items, those the gateway knows.

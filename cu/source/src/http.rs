@@ -7,6 +7,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Client, Method, StatusCode, header, redirect};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -62,6 +63,14 @@ pub struct Http {
     options: HttpOptions,
 }
 
+/// The body of a request.
+#[derive(Clone, Copy)]
+enum Sent<'a> {
+    Nothing,
+    Json(&'a str),
+    Bytes(&'a Bytes),
+}
+
 /// An attempt that brought nothing, and whether another may.
 struct Failed {
     error: Box<SourceError>,
@@ -93,17 +102,24 @@ impl Http {
 
     /// A JSON answer to GET.
     pub(crate) async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, SourceError> {
-        self.retried(Method::GET, url, None, self.options.json_bytes_max, parse).await
+        self.retried(Method::GET, url, Sent::Nothing, self.options.json_bytes_max, parse).await
     }
 
     /// A JSON answer to POST of JSON.
     pub(crate) async fn post<T: DeserializeOwned>(&self, url: &str, body: &str) -> Result<T, SourceError> {
-        self.retried(Method::POST, url, Some(body), self.options.json_bytes_max, parse).await
+        self.retried(Method::POST, url, Sent::Json(body), self.options.json_bytes_max, parse).await
+    }
+
+    /// Posts bytes; what is answered does not matter if it is well.
+    pub(crate) async fn send(&self, url: &str, body: Vec<u8>) -> Result<(), SourceError> {
+        let sent = Sent::Bytes(&body.into());
+        self.retried(Method::POST, url, sent, self.options.json_bytes_max, |_, _, _| Ok(())).await
     }
 
     /// A binary answer to GET.
     pub(crate) async fn raw(&self, url: &str) -> Result<Vec<u8>, SourceError> {
-        self.retried(Method::GET, url, None, self.options.raw_bytes_max, |_, bytes, _| Ok(bytes.to_vec())).await
+        self.retried(Method::GET, url, Sent::Nothing, self.options.raw_bytes_max, |_, bytes, _| Ok(bytes.to_vec()))
+            .await
     }
 
     /// What `read` makes of the answer. A plain function, not an `AsyncFn`, whose futures no thread pool takes.
@@ -111,7 +127,7 @@ impl Http {
         &self,
         method: Method,
         url: &str,
-        body: Option<&str>,
+        body: Sent<'_>,
         max: usize,
         read: fn(&str, &[u8], u32) -> Result<T, Failed>,
     ) -> Result<T, SourceError> {
@@ -139,7 +155,7 @@ impl Http {
         &self,
         method: &Method,
         url: &str,
-        body: Option<&str>,
+        body: Sent<'_>,
         max: usize,
         tries: u32,
     ) -> Result<Vec<u8>, Failed> {
@@ -149,9 +165,11 @@ impl Http {
             wait: None,
         };
         let mut request = self.client.request(method.clone(), url);
-        if let Some(body) = body {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
-        }
+        request = match body {
+            Sent::Nothing => request,
+            Sent::Json(body) => request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned()),
+            Sent::Bytes(body) => request.header(header::CONTENT_TYPE, "application/octet-stream").body(body.clone()),
+        };
         let mut answer = request.send().await.map_err(no_answer)?;
         let status = answer.status();
         let wait = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());

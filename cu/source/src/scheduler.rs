@@ -108,11 +108,20 @@ impl SchedulerClient {
         if let Some(item) = one(process.id(), candidates) {
             return Ok(item);
         }
+        if let Some(item) = self.signed_bytes(process, process.id()).await {
+            return Ok(item);
+        }
         let repaired = match gateway {
             Some(gateway) => gateway.signed_bytes(process.id(), Some(&fields)).await?,
             None => None,
         };
         repaired.ok_or(SourceError::NoProcess { process })
+    }
+
+    /// The signed bytes of an item of a log, from a scheduler that shows them as aorta's does; `None` from others.
+    pub(crate) async fn signed_bytes(&self, process: ProcessId, id: Id) -> Option<Vec<u8>> {
+        let item = self.http.raw(&format!("{}/raw/{id}?process-id={process}", self.url)).await.ok()?;
+        one(id, vec![item])
     }
 
     /// Where a message or assignment is, or the process itself.

@@ -5,10 +5,11 @@
 use std::fmt;
 
 use ed25519_dalek::Signer as _;
+use serde::Deserialize;
 
-use crate::item::signed_hash;
+use crate::item::{address, signed_hash};
 use crate::signature::{EthereumKey, PrivateKey};
-use crate::{DataItem, Jwk, JwkError, Limits, SignatureType, Tag, WireError, encode_tags};
+use crate::{DataItem, Jwk, JwkError, Limits, SignatureType, Tag, WireError, b64u, encode_tags};
 
 /// Why an item could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,14 @@ pub struct Signer {
     key: Key,
 }
 
+/// What tells kinds of wallets apart.
+#[derive(Deserialize)]
+struct SmallKey {
+    kty: String,
+    crv: Option<String>,
+    d: Option<String>,
+}
+
 enum Key {
     Arweave { key: PrivateKey, salt: PssSalt },
     Ed25519(ed25519_dalek::SigningKey),
@@ -84,6 +93,26 @@ impl Signer {
             return Err(BuildError::WalletLength { len: owner.len() });
         }
         Ok(Signer { owner, key: Key::Arweave { key: jwk.private_key()?, salt: PssSalt::Max } })
+    }
+
+    /// Signs with the key in a wallet file: an RSA key of 4096 bits, or for private networks, where speed counts more than
+    /// what all the world accepts, `{"kty":"OKP","crv":"Ed25519","d":…}` or `{"kty":"EC","crv":"secp256k1","d":…}`.
+    ///
+    /// # Errors
+    ///
+    /// None of these.
+    pub fn from_wallet(json: &[u8]) -> Result<Signer, BuildError> {
+        let key: SmallKey =
+            serde_json::from_slice(json).map_err(|source| BuildError::Wallet(JwkError::Json(source)))?;
+        let secret = || {
+            let secret = b64u::decode_32(key.d.as_deref().unwrap_or_default());
+            secret.ok_or(BuildError::Wallet(JwkError::Unsupported { field: "d", expected: "32 bytes of base64url" }))
+        };
+        match (&key.kty[..], key.crv.as_deref()) {
+            ("OKP", Some("Ed25519")) => Ok(Signer::ed25519(&secret()?)),
+            ("EC", Some("secp256k1")) => Signer::ethereum(&secret()?),
+            _ => Signer::arweave(&Jwk::parse(json)?),
+        }
     }
 
     /// Signs as type 2 with the key that grows from this seed.
@@ -123,6 +152,11 @@ impl Signer {
     /// The public key, as it stands in items.
     pub fn owner(&self) -> &[u8] {
         &self.owner
+    }
+
+    /// The address of whoever signs with it, as [`DataItem::owner_address`] writes it.
+    pub fn address(&self) -> String {
+        address(self.signature_type(), &self.owner)
     }
 
     /// The signature over the 48-byte hash of an item.

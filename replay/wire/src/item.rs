@@ -140,10 +140,7 @@ impl<'a> DataItem<'a> {
     ///
     /// `permaweb/ao` `servers/su/src/domain/core/json.rs` and `addressFrom` in `servers/cu/src/domain/utils.js`.
     pub fn owner_address(&self) -> String {
-        match self.signature_type {
-            SignatureType::Ethereum => signature::eip55_address(&self.owner[1..]),
-            _ => b64u::encode(Id::sha256(self.owner).0),
-        }
+        address(self.signature_type, self.owner)
     }
 
     /// What the signature covers: everything but itself, the presence bytes and the two tag numbers.
@@ -170,6 +167,14 @@ impl<'a> DataItem<'a> {
 
     pub(crate) fn verify_cached(&self, keys: &mut KeyCache) -> Result<(), VerifyError> {
         signature::verify(self.signature_type, self.owner, &self.deep_hash(), self.signature, keys)
+    }
+}
+
+/// The address of an owner that signs in this way.
+pub(crate) fn address(signature_type: SignatureType, owner: &[u8]) -> String {
+    match signature_type {
+        SignatureType::Ethereum => signature::eip55_address(&owner[1..]),
+        _ => b64u::encode(Id::sha256(owner).0),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Arweave wallets: RSA private keys as JSON Web Keys.
 //!
-//! *Not here:* generating keys.
-//!
 //! **Invariant:** a [`Jwk`] holds a key whose numbers fit together; the library checked it.
 
 use std::fmt;
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use serde::{Deserialize, Serialize};
 
 use crate::signature::{PrivateKey, PrivateParts};
@@ -58,12 +58,29 @@ pub enum JwkError {
         #[source]
         source: b64u::DecodeError,
     },
+    /// The crypto library made no key.
+    #[error("no key could be made")]
+    Generate,
     /// The numbers don't fit together.
     #[error("the numbers are not those of one RSA key")]
     Inconsistent,
 }
 
 impl Jwk {
+    /// A new wallet of 4096 bits, from the operating system's randomness. Takes about a second.
+    ///
+    /// # Errors
+    ///
+    /// [`JwkError::Generate`].
+    pub fn generate() -> Result<Jwk, JwkError> {
+        let key = KeyPair::generate(KeySize::Rsa4096).map_err(|_| JwkError::Generate)?;
+        let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).map_err(|_| JwkError::Generate)?;
+        let numbers = private_numbers(der.as_ref()).ok_or(JwkError::Generate)?;
+        let [n, e, d, p, q, dp, dq, qi] = numbers.map(b64u::encode);
+        let fields = Fields { kty: "RSA".into(), n, e, d, p, q, dp, dq, qi };
+        Jwk::parse(serde_json::to_vec(&fields).map_err(JwkError::Json)?)
+    }
+
     /// Reads a wallet file. Fields beyond the nine of an RSA private key are ignored.
     ///
     /// # Errors
@@ -117,6 +134,34 @@ fn number(field: &'static str, text: &str) -> Result<Vec<u8>, JwkError> {
     b64u::decode(text).map_err(|source| JwkError::Base64 { field, source })
 }
 
+/// The eight numbers of an RSA private key in PKCS#8 (RFC 5208, RFC 8017 A.1.2), without leading zeros.
+fn private_numbers(pkcs8: &[u8]) -> Option<[&[u8]; 8]> {
+    let mut info = der(&mut &*pkcs8, 0x30)?;
+    let (_version, _algorithm) = (der(&mut info, 0x02)?, der(&mut info, 0x30)?);
+    let mut key = der(&mut der(&mut info, 0x04)?, 0x30)?;
+    let _version = der(&mut key, 0x02)?;
+    let mut numbers = [&[][..]; 8];
+    for number in &mut numbers {
+        let padded = der(&mut key, 0x02)?;
+        *number = &padded[padded.iter().take_while(|byte| **byte == 0).count()..];
+    }
+    Some(numbers)
+}
+
+/// The content of the next DER value, which has this tag.
+fn der<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let (&[found, length], mut after) = rest.split_first_chunk::<2>()?;
+    let mut length = usize::from(length);
+    if length >= 0x80 {
+        let (bytes, behind) = after.split_at_checked(length - 0x80).filter(|(bytes, _)| bytes.len() <= 4)?;
+        length = bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        after = behind;
+    }
+    let (content, behind) = after.split_at_checked(length)?;
+    *rest = behind;
+    (found == tag).then_some(content)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +175,13 @@ mod tests {
         let again = Jwk::parse(jwk.to_json()).unwrap();
         assert_eq!(again.address(), jwk.address());
         assert_eq!(again.to_json(), jwk.to_json());
+    }
+
+    #[test]
+    fn a_generated_wallet_is_one_that_signs() {
+        let jwk = Jwk::generate().unwrap();
+        let item = crate::ItemBuilder::default().build(&crate::Signer::arweave(&jwk).unwrap()).unwrap();
+        crate::DataItem::parse(&item).unwrap().verify().unwrap();
     }
 
     #[test]

@@ -14,9 +14,9 @@ use serde_json::Value;
 /// Longest that an answer may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A compute unit, until it is dropped.
+/// A unit, until it is dropped.
 pub(crate) struct Unit {
-    child: Child,
+    child: Option<Child>,
     address: String,
 }
 
@@ -32,14 +32,34 @@ pub(crate) struct Answer {
 impl Unit {
     /// Starts a unit on a free port and waits until it serves.
     pub(crate) fn start(network: &Network, folder: &Path, more: &[&str]) -> Self {
+        let (su, gateway) = (network.url(), network.url());
+        Self::run("cu", folder, &[&["--workers", "2", "--su", &su, "--gateway", &gateway], more].concat())
+    }
+
+    /// Starts a unit of some kind, as above.
+    pub(crate) fn run(kind: &str, folder: &Path, more: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aorta"));
-        command.args(["cu", "--port", "0", "--workers", "2", "--su", &network.url(), "--gateway", &network.url()]);
-        command.arg("--dir").arg(folder).args(more).stdout(Stdio::piped()).env("AORTA_LOG", "warn");
+        command.args([kind, "--port", "0", "--dir"]).arg(folder).args(more);
+        let (mut unit, lines) = Self::spawn(command, "http://");
+        lines[0].strip_prefix("http://").unwrap().clone_into(&mut unit.address);
+        unit
+    }
+
+    /// Starts a command and waits for a line that begins with `last`; its lines up to there.
+    pub(crate) fn spawn(mut command: Command, last: &str) -> (Self, Vec<String>) {
+        command.stdout(Stdio::piped()).env("AORTA_LOG", "warn");
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Self { child, address }
+        let (mut output, mut lines) = (BufReader::new(child.stdout.take().unwrap()).lines(), Vec::<String>::new());
+        let unit = Self { child: Some(child), address: String::new() };
+        while !lines.last().is_some_and(|line| line.starts_with(last)) {
+            lines.push(output.next().unwrap_or_else(|| panic!("it ended after {lines:?}")).unwrap());
+        }
+        (unit, lines)
+    }
+
+    /// A unit that someone else runs.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { child: None, address: url.strip_prefix("http://").unwrap().to_owned() }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -47,20 +67,21 @@ impl Unit {
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().unwrap().id()
     }
 
     /// Tells it to stop; its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         let status = Command::new("kill").arg(self.id().to_string()).status().unwrap();
         assert!(status.success());
-        self.child.wait().unwrap().code()
+        self.child.take().unwrap().wait().unwrap().code()
     }
 
     /// Ends it where it is.
     pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -72,7 +93,7 @@ impl Unit {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        self.try_ask(method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.try_ask(method, path, headers, body.as_bytes()).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// As `ask`, for a unit that may be gone.
@@ -81,7 +102,7 @@ impl Unit {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: &[u8],
     ) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -89,8 +110,9 @@ impl Unit {
         let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
         )?;
+        stream.write_all(body)?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         Answer::parse(&bytes).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
@@ -99,9 +121,11 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        // One that has ended cannot be killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            // One that has ended cannot be killed.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -29,6 +29,20 @@ pub struct SegmentReader<S> {
     payload: Vec<u8>,
 }
 
+/// The payload of the record that begins at `offset`, as [`Appended`](super::Appended) told it, checked against its own sums.
+///
+/// # Errors
+/// [`SegmentError::Damaged`], where the record's index is not known and said to be 0; a storage error.
+pub fn payload_at<S: Storage>(storage: &S, offset: u64) -> Result<Vec<u8>, SegmentError> {
+    let damaged = |fault| SegmentError::Damaged { record: 0, offset, fault };
+    let mut header = [0; RECORD_HEADER_BYTES];
+    storage.read_at(offset, &mut header).map_err(SegmentError::io(offset))?;
+    let header = RecordHeader::decode(&header).map_err(damaged)?;
+    let mut payload = vec![0; header.payload_bytes as usize];
+    storage.read_at(offset + RECORD_HEADER_BYTES as u64, &mut payload).map_err(SegmentError::io(offset))?;
+    if crc32c::crc32c(&payload) == header.payload_crc { Ok(payload) } else { Err(damaged(RecordFault::Payload)) }
+}
+
 /// State between two records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
@@ -57,6 +71,11 @@ impl<S: Storage> SegmentReader<S> {
     /// What the segment is a segment of.
     pub fn header(&self) -> SegmentHeader {
         self.header
+    }
+
+    /// Where the next record begins.
+    pub fn offset(&self) -> u64 {
+        self.position.offset
     }
 
     /// Payload of the next record; `None` at the end of the file.

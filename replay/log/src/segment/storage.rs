@@ -1,7 +1,8 @@
 //! Where a segment's bytes live: a file, or the in-memory twin of the tests.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// Bytes that can be extended, cut and made durable.
@@ -50,7 +51,7 @@ pub trait Storage {
 
 /// A file, held under an exclusive lock for as long as it is open for writing.
 ///
-/// Creating: `open(O_CREAT)`, `flock`, `fsync(directory)`. Appending: `lseek`, `write`, `fdatasync`.
+/// Creating: `open(O_CREAT)`, `flock`, `fsync(directory)`. Appending: `pwrite`, `fdatasync`.
 #[derive(Debug)]
 pub struct FileStorage {
     file: File,
@@ -85,14 +86,11 @@ impl Storage for FileStorage {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(buffer)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(offset))?;
-        self.file.write_all(bytes)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {

@@ -1,0 +1,79 @@
+//! A whole network in one process: the real client works with it, what it made is verified offline, and it goes on after a stop.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use ao_replay::{Options, Source, Verdict};
+use serde_json::Value;
+use support::Unit;
+
+/// A network, and what it printed.
+struct Up {
+    unit: Unit,
+    told: BTreeMap<String, String>,
+}
+
+impl Up {
+    fn start(folder: &Path, more: &[&str]) -> Self {
+        let module = ao_tests::module_path("aos2_0_6");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aorta"));
+        command
+            .args(["up", "--ports", "gateway=0,mu=0,su=0,cu=0", "--dir"])
+            .arg(folder)
+            .arg("--module")
+            .arg(module)
+            .args(more);
+        let (unit, lines) = Unit::spawn(command, "ready");
+        let pair = |line: &String| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        Self { unit, told: lines.iter().filter_map(pair).collect() }
+    }
+
+    fn unit(&self, name: &str) -> Unit {
+        Unit::at(&self.told[name])
+    }
+
+    /// What the real client makes of it.
+    fn client(&self) -> Value {
+        let [gateway, mu, cu, scheduler, module] =
+            ["gateway", "mu", "cu", "scheduler", "module"].map(|name| self.told[name].clone());
+        let (graphql, module) = (format!("{gateway}/graphql"), module.split(' ').next().unwrap().to_owned());
+        let arguments =
+            ["--cu", &cu, "--mu", &mu, "--graphql", &graphql, "--module", &module, "--scheduler", &scheduler];
+        let lines: Vec<String> =
+            ao_tests::node("aoconnect.mjs", &[&arguments[..], &["--assign", "--monitor"]].concat()).collect();
+        serde_json::from_str(&lines[0]).unwrap()
+    }
+}
+
+#[test]
+fn the_real_client_works_with_a_network_whose_logs_are_verified_and_that_goes_on_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path(), &[]);
+    let told = up.client();
+    assert_eq!(told["result"]["data"], "42", "{told}");
+    assert_eq!(told["dryrun"]["data"], "42", "{told}");
+    let bundle = tempfile::NamedTempFile::new().unwrap();
+    let process = told["process"].as_str().unwrap();
+    std::fs::write(bundle.path(), up.unit("cu").get(&format!("/bundle/{process}")).body).unwrap();
+    let options = Options { modules: vec![ao_tests::module_path("aos2_0_6")], ..Options::default() };
+    let verdict = ao_replay::verify(Source::open(bundle.path()).unwrap(), &options, &mut |_| Ok(())).unwrap().1;
+    assert!(matches!(verdict, Verdict::Matched { .. }), "{verdict:?}");
+    let result = format!("/result/{}?process-id={process}", told["message"].as_str().unwrap());
+    let before = up.unit("cu").get(&result).ok();
+    let module = up.told["module"].clone();
+    assert_eq!(up.unit.stop(), Some(0));
+
+    let up = Up::start(folder.path(), &[]);
+    assert_eq!(up.told["module"], module, "a module keeps its id");
+    assert_eq!(up.unit("cu").get(&result).ok(), before);
+    assert_eq!(up.client()["result"]["data"], "42");
+    assert_eq!(up.unit.stop(), Some(0));
+
+    let up = Up::start(folder.path(), &["--fresh"]);
+    assert_eq!(up.unit("su").get(&format!("/processes/{process}")).status, 404);
+}

@@ -1,0 +1,88 @@
+//! Uploading: every record once, in order, as a bundle item that the unit signs, to a bundler or node that takes `POST /tx`.
+//!
+//! Invariant: a record is passed over only when the other side took it. What was taken just before a crash is sent once more:
+//! its items are the same bytes.
+//!
+//! # Source
+//! `permaweb/ao` `servers/su/src/domain/core/builder.rs` at `ff178d51`: the tags of a bundle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ao_source::GatewayClient;
+use ao_wire::{ItemBuilder, Signer, Tag};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::SuError;
+use crate::index::UPLOADED;
+use crate::ledger::Ledger;
+
+/// Uploads at the same time.
+const AT_ONCE: u64 = 8;
+/// Wait after a failure; doubled up to the longest.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(32);
+
+pub(crate) struct Uploader {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) gateway: GatewayClient,
+    pub(crate) url: String,
+    pub(crate) signer: Arc<Signer>,
+    /// How many records there are.
+    pub(crate) end: watch::Receiver<u64>,
+}
+
+impl Uploader {
+    /// Uploads until the unit stops.
+    pub(crate) async fn run(self) {
+        let (unit, mut pause) = (Arc::new(self), PAUSE_FIRST);
+        let mut end = unit.end.clone();
+        loop {
+            match unit.step().await {
+                Ok(true) => pause = PAUSE_FIRST,
+                Ok(false) => {
+                    if end.changed().await.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = ao_http::chain(&error), "an upload failed and is tried again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Uploads the next few; whether there were any.
+    async fn step(self: &Arc<Self>) -> Result<bool, SuError> {
+        let first = self.ledger.index.count(UPLOADED)?;
+        let last = (*self.end.borrow()).min(first + AT_ONCE);
+        if first >= last {
+            return Ok(false);
+        }
+        let mut uploads = JoinSet::new();
+        for sequence in first..last {
+            let unit = Arc::clone(self);
+            uploads.spawn(async move {
+                let (reader, signing) = (Arc::clone(&unit), sequence);
+                let bundle = tokio::task::spawn_blocking(move || reader.bundle(signing));
+                let bundle = bundle.await.map_err(|_| SuError::Stopping)??;
+                Ok::<_, SuError>(unit.gateway.upload(&unit.url, bundle).await?)
+            });
+        }
+        while let Some(uploaded) = uploads.join_next().await {
+            uploaded.map_err(|_| SuError::Stopping)??;
+        }
+        self.ledger.index.set_count(UPLOADED, last)?;
+        Ok(true)
+    }
+
+    /// The item that carries a record.
+    fn bundle(&self, sequence: u64) -> Result<Vec<u8>, SuError> {
+        let data = self.ledger.payload(sequence)?.ok_or(SuError::Broken)?;
+        let tags = vec![Tag::new("Bundle-Format", "binary"), Tag::new("Bundle-Version", "2.0.0")];
+        Ok(ItemBuilder { tags, data: &data, ..ItemBuilder::default() }.build(&self.signer)?)
+    }
+}
