@@ -1,12 +1,15 @@
-//! The `aorta` command: `cu`, `su`, `gateway` serve units, `up` a whole network; `fetch` saves a process' log for an auditor.
+//! The `aorta` command: `cu`, `su`, `mu`, `gateway` serve units, `up` a whole network; `fetch` saves a process' log;
+//! `spawn`, `send`, `eval`, `result`, `tail`, `wallet` are a client.
 
 mod answer;
 mod bundle;
+mod client;
 mod config;
 mod cu;
 mod cursor;
 mod gateway;
 mod metrics;
+mod mu;
 mod rate;
 mod routes;
 mod su;
@@ -45,12 +48,16 @@ enum Command {
     Cu(cu::Cu),
     /// Serve a scheduler unit over HTTP
     Su(su::Su),
+    /// Serve a messenger unit over HTTP
+    Mu(mu::Mu),
     /// Serve a whole network on this machine
     Up(up::Up),
     /// Serve a store that answers what units ask of an Arweave gateway
     Gateway(gateway::Gateway),
     /// Save the whole log of a process, verified, with its module
     Fetch(Fetch),
+    #[command(flatten)]
+    Client(client::Client),
 }
 
 #[derive(Args, Debug)]
@@ -85,9 +92,11 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Cu(cu) => cu::run(cu),
         Command::Su(su) => su::run(su),
+        Command::Mu(mu) => mu::run(mu),
         Command::Up(up) => up::run(&up),
         Command::Gateway(gateway) => gateway::run(&gateway),
         Command::Fetch(fetch) => run_fetch(fetch),
+        Command::Client(client) => client::run(client),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
