@@ -1,0 +1,93 @@
+//! Many processes at once, and one unit for a long time. Small here; `AORTA_TEST_PROCESSES` (each of 100 messages) and
+//! `AORTA_TEST_SOAK_ROUNDS` make them as large as there is time for.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking; figures are for reading")]
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ao_tests::{Guest, Network};
+use ao_wire::{Id, ProcessId};
+use support::Unit;
+
+/// Callers that ask at once.
+const CALLERS: usize = 8;
+
+fn from_environment(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |number| number.parse().unwrap())
+}
+
+fn output(unit: &Unit, process: ProcessId, message: Id) -> String {
+    let result = unit.get(&format!("/result/{message}?process-id={process}")).ok();
+    result["Output"].as_str().unwrap().to_owned()
+}
+
+/// Memory that the unit has, in MiB.
+fn resident_mib(unit: &Unit) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", unit.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn many_processes_are_served_while_new_messages_arrive() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let module = network.publish(&Guest::load("counter", 64));
+    let (processes, messages) = match from_environment("AORTA_TEST_PROCESSES", 0) {
+        0 => (40, 10),
+        processes => (processes, 100),
+    };
+    // A budget far below what all of them need.
+    let unit = Unit::start(&network, folder.path(), &["--memory-mib-max", "8"]);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= processes {
+                        break;
+                    }
+                    let process = network.spawn(module, number as u32);
+                    // Half of them, then the rest while the others' are evaluated.
+                    for sent in [messages / 2, messages] {
+                        let from = if sent == messages { messages / 2 } else { 0 };
+                        let ids: Vec<Id> =
+                            (from..sent).map(|n| network.send(process, &[], &format!("{number} {n}"))).collect();
+                        assert_eq!(output(&unit, process, ids[ids.len() - 1]), (sent + 1).to_string());
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(unit.get("/ready").ok()["processes"], processes);
+    let expected = format!("\naorta_messages_evaluated_total {}\n", processes * (messages + 1));
+    let metrics = unit.get("/metrics");
+    assert!(metrics.text().contains(&expected), "{}", metrics.text());
+    // Shown by --nocapture, for runs that are larger than this.
+    eprintln!("{processes} processes of {messages} messages: {} MiB resident", resident_mib(&unit));
+}
+
+#[test]
+fn a_unit_that_runs_long_takes_no_more_memory_than_at_first() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = network.spawn(network.publish(&Guest::load("counter", 64)), 1);
+    let rounds = from_environment("AORTA_TEST_SOAK_ROUNDS", 60);
+    let unit = Unit::start(&network, folder.path(), &["--checkpoint-every", "50", "--checkpoints-kept", "2"]);
+    let (mut at_first, mut sent) = (0, 1);
+    for round in 0..rounds {
+        let ids: Vec<Id> = (0..5).map(|n| network.send(process, &[], &format!("{round} {n}"))).collect();
+        sent += ids.len();
+        assert_eq!(output(&unit, process, ids[4]), sent.to_string());
+        let dry_run = unit.post(&format!("/dry-run?process-id={process}"), r#"{"Owner":"o"}"#).ok();
+        assert_eq!(dry_run["Output"], (sent + 1).to_string());
+        unit.get(&format!("/state/{process}"));
+        if round == rounds / 3 {
+            at_first = resident_mib(&unit);
+        }
+    }
+    let at_last = resident_mib(&unit);
+    eprintln!("{rounds} rounds: {at_first} MiB after a third of them, {at_last} MiB at the end");
+    assert!(at_last <= at_first + at_first / 4 + 16, "{at_first} MiB became {at_last} MiB");
+}
