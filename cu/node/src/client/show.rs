@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Characters of a message's data that are shown.
 const DATA_MAX: usize = 60;
 
-/// What a result says, line by line: output, error, what is sent, gas.
+/// What a result says, line by line: output, error, what is sent, and what a module counted itself.
 pub(super) fn result(result: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let output = &result["Output"];
@@ -28,18 +28,18 @@ pub(super) fn result(result: &Value) -> Vec<String> {
     for assignment in list(result, "Assignments") {
         lines.push(format!("assign    {} to {}", text(&assignment["Message"]), assignment["Processes"]));
     }
-    if let Some(gas) = result.get("GasUsed").filter(|gas| !gas.is_null()) {
-        lines.push(format!("gas       {gas}"));
+    if let Some(gas) = result["GasUsed"].as_f64().filter(|gas| *gas > 0.0) {
+        lines.push(format!("GasUsed   {gas}"));
     }
     lines
 }
 
-/// A receipt, as the unit shows it; `None` if it shows none.
+/// A receipt and the gas it names, as the unit shows them; `None` if it shows none.
 pub(super) fn receipt(process: Id, shown: Option<&Value>) -> Option<String> {
     let shown = shown?;
     let (nonce, receipt) = (&shown["nonce"], &shown["receipt"]);
-    let hash = receipt["hash"].as_str()?;
-    Some(format!("receipt   {hash} ({}, nonce {nonce} of {process})", text(&receipt["outcome"])))
+    let (hash, gas, outcome) = (receipt["hash"].as_str()?, &receipt["gas"], text(&receipt["outcome"]));
+    Some(format!("gas       {gas}\nreceipt   {hash} ({outcome}, nonce {nonce} of {process})"))
 }
 
 fn list<'a>(result: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
