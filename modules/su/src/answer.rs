@@ -15,7 +15,6 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use crate::assign::block_text;
-use crate::error::RecordError;
 use crate::page::{Range, page};
 use crate::scheduler::Scheduler;
 use crate::sequencer::{Scheduled, Work, now_ms};
@@ -129,17 +128,16 @@ impl Scheduler {
 
     fn node(&self, process: ProcessId, nonce: Nonce) -> Result<String, SuError> {
         let (entry, _) = self.ledger.entry(process, nonce)?.ok_or(SuError::NoProcess { process })?;
-        json::node(&entry).map_err(malformed(nonce))
+        json::node(&entry).map_err(SuError::entry(process, nonce))
     }
 
     fn process(&self, process: ProcessId) -> Result<String, SuError> {
         let nonce = Nonce(0);
         let (entry, time) = self.ledger.entry(process, nonce)?.ok_or(SuError::NoProcess { process })?;
-        let assignment = DataItem::parse(&entry.assignment).map_err(malformed(nonce))?;
-        let assignment = Assignment::from_item(&assignment);
-        let assignment = assignment.map_err(|source| SuError::Record { sequence: 0, source: source.into() })?;
+        let assignment = DataItem::parse(&entry.assignment).map_err(SuError::entry(process, nonce))?;
+        let assignment = Assignment::from_item(&assignment).map_err(SuError::entry(process, nonce))?;
         let item = entry.message.unwrap_or_default();
-        json::process(process, &item, time, block_text(assignment.block_height)).map_err(malformed(nonce))
+        json::process(process, &item, time, block_text(assignment.block_height)).map_err(SuError::entry(process, nonce))
     }
 
     /// The signed bytes of a message, a process or an assignment.
@@ -167,10 +165,6 @@ impl Scheduler {
         }
         Ok(typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(page)))
     }
-}
-
-fn malformed(nonce: Nonce) -> impl Fn(ao_wire::WireError) -> SuError {
-    move |source| SuError::Record { sequence: nonce.0, source: RecordError::Wire(source) }
 }
 
 fn process_id(field: &'static str, text: &str) -> Result<ProcessId, Field> {

@@ -116,6 +116,17 @@ pub enum SuError {
         #[source]
         source: RecordError,
     },
+    /// An entry is not what this unit writes.
+    #[error("nonce {nonce} of process {process}")]
+    Entry {
+        /// The process.
+        process: ProcessId,
+        /// The nonce.
+        nonce: Nonce,
+        /// Why.
+        #[source]
+        source: Box<RecordError>,
+    },
     /// The log and its index are not of one unit.
     #[error("the index knows of {indexed} records, the log holds {records}")]
     IndexAhead {
@@ -199,6 +210,10 @@ impl SuError {
             Self::Shared(error) => error.status(),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    pub(crate) fn entry<E: Into<RecordError>>(process: ProcessId, nonce: Nonce) -> impl Fn(E) -> Self {
+        move |source| Self::Entry { process, nonce, source: Box::new(source.into()) }
     }
 
     pub(crate) fn segment(first: u64) -> impl FnOnce(SegmentError) -> Self {

@@ -7,7 +7,6 @@ use ao_log::{Nonce, TimestampMs};
 use ao_wire::ProcessId;
 
 use crate::SuError;
-use crate::error::RecordError;
 use crate::json;
 use crate::ledger::Ledger;
 
@@ -59,8 +58,7 @@ pub(crate) fn page(ledger: &Ledger, process: ProcessId, range: Range) -> Result<
         let nonce = Nonce(next);
         let (entry, time) = ledger.entry(process, nonce)?.ok_or(SuError::NoProcess { process })?;
         bytes += entry.bytes();
-        let node = json::node(&entry);
-        let node = node.map_err(|source| SuError::Record { sequence: next, source: RecordError::Wire(source) })?;
+        let node = json::node(&entry).map_err(SuError::entry(process, nonce))?;
         let cursor = if range.by_nonce { next } else { time.0 };
         if next > first {
             edges.push(',');

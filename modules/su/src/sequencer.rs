@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::SuError;
 use crate::assign::Place;
-use crate::error::RecordError;
 use crate::index::{Head, Placed};
 use crate::ledger::{Ledger, Writer};
 
@@ -185,8 +184,8 @@ fn scheduled(ledger: &Ledger, process: ProcessId, id: Id) -> Result<Option<Sched
     let Some(nonce) = ledger.index.find(process, id)? else { return Ok(None) };
     let Some((entry, timestamp)) = ledger.entry(process, nonce)? else { return Ok(None) };
     let assignment = DataItem::parse(&entry.assignment);
-    let wrong = |source| SuError::Record { sequence: nonce.0, source: RecordError::Wire(source) };
-    Ok(Some(Scheduled { assignment: assignment.map_err(wrong)?.id(), timestamp }))
+    let assignment = assignment.map_err(SuError::entry(process, nonce))?;
+    Ok(Some(Scheduled { assignment: assignment.id(), timestamp }))
 }
 
 /// The next place after `head`, signed, and the record of it.
@@ -211,8 +210,8 @@ fn place(
     };
     let place = Place { process, nonce, hash_chain, block_height, timestamp, message, exclude };
     let assignment = place.sign(signer)?;
-    let wrong = |source| SuError::Record { sequence: nonce.0, source: RecordError::Wire(source) };
-    let id = DataItem::parse(&assignment).map_err(wrong)?.id().into();
+    let wrong = SuError::entry(process, nonce);
+    let id = DataItem::parse(&assignment).map_err(&wrong)?.id().into();
     let payload = LogEntry { nonce, assignment, message: item }.to_bundle().map_err(wrong)?;
     let block_height = block_height.0;
     Ok((Placed { process, nonce, timestamp, hash_chain, block_height, assignment: id, message }, payload))
