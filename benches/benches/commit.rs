@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ao_benches::log::EvalLog;
 use ao_benches::ours::{machine_at, session_at, time_machine, time_session};
-use ao_commit::{CheckpointPolicy, GROUP_BYTES, MemoryTree, Outcome, ReceiptChain, Step, input_hash, result_hash};
+use ao_commit::{CheckpointPolicy, MemoryTree, Outcome, ReceiptChain, Step, input_hash, result_hash};
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 
 const MEMORY_BYTES: usize = 16 << 20;
@@ -20,14 +20,12 @@ fn tree(c: &mut Criterion) {
     let memory: Vec<u8> =
         (0..MEMORY_BYTES as u32 / 4).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let mut tree = MemoryTree::new(MEMORY_BYTES as u64).unwrap();
-    tree.update((0..).zip(memory.chunks(GROUP_BYTES))).unwrap();
+    tree.update(&memory, 0..tree.groups()).unwrap();
     for changed in [10, 50, 500] {
         let stride = tree.groups() as usize / changed;
         group.bench_function(format!("{changed} groups and the root"), |b| {
             b.iter(|| {
-                for (index, content) in (0_u32..).zip(memory.chunks(GROUP_BYTES)).step_by(stride).take(changed) {
-                    tree.set_group(index, black_box(content)).unwrap();
-                }
+                tree.update(black_box(&memory), (0..tree.groups()).step_by(stride).take(changed)).unwrap();
                 tree.root()
             });
         });

@@ -1,9 +1,12 @@
-//! The memory root: plain BLAKE3 of a whole linear memory, kept up to date group by group.
+//! The memory root: plain BLAKE3 of a whole linear memory, kept up to date leaf by leaf.
 //!
 //! Not here: which groups changed (`ao-kernel`), proofs (`proof`).
 //!
-//! Invariant: once settled, node `i` of level `k` is the chaining value of the bytes of groups `i << k .. (i + 1) << k`
+//! Invariant: once settled, node `i` of level `k` is the chaining value of the bytes of leaves `i << k .. (i + 1) << k`
 //! that lie within the memory; `root()` equals `blake3::hash` of the memory.
+//!
+//! A leaf is four groups: BLAKE3 hashes up to sixteen chunks of 1 KiB at once, so that a leaf of which two groups changed
+//! costs no more than those two would.
 //!
 //! A BLAKE3 tree puts the largest power of two of its chunks on the left. Pairing neighbours level by level, and
 //! carrying an odd last node up unchanged, builds the same tree.
@@ -11,15 +14,20 @@
 use blake3::hazmat::{ChainingValue, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 use crate::Hash;
-use crate::zeros::{LEVELS, Zeros, group_value};
+use crate::zeros::{LEVELS, Zeros, subtree_value};
 
 /// Bytes of a group: the unit of change. The last group of a memory may be shorter.
 ///
 /// The root doesn't depend on it.
 pub const GROUP_BYTES: usize = 4096;
 
+/// Levels of a BLAKE3 tree from groups to leaves.
+pub(crate) const LEAF_LEVEL: usize = 2;
+/// Bytes of a leaf: the unit of hashing. The last leaf of a memory may be shorter.
+pub(crate) const LEAF_BYTES: usize = GROUP_BYTES << LEAF_LEVEL;
+
 /// Nodes in a block, the unit of allocation: 256 KiB of memory at level 0.
-const BLOCK: usize = 64;
+const BLOCK: usize = 16;
 
 /// A group or a length that a tree can't take.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,9 +39,9 @@ pub enum TreeError {
         /// The length asked for.
         bytes: u64,
     },
-    /// A resize that would cut a group, whose new hash can't be known without its contents.
-    #[error("cannot resize from {from} to {to} bytes: both must be multiples of 4096")]
-    CutsGroup {
+    /// A resize that would cut a leaf, whose new hash can't be known without its contents.
+    #[error("cannot resize from {from} to {to} bytes: both must be multiples of 16384")]
+    CutsLeaf {
         /// The present length.
         from: u64,
         /// The length asked for.
@@ -47,30 +55,27 @@ pub enum TreeError {
         /// How many there are.
         groups: u32,
     },
-    /// Contents of the wrong length for their place.
-    #[error("group {index} has {expected} bytes, not {actual}")]
+    /// A memory of another length than the tree's.
+    #[error("the memory has {expected} bytes, not {actual}")]
     WrongLength {
-        /// The index of the group.
-        index: u32,
-        /// Bytes of the group.
-        expected: usize,
+        /// Bytes of the memory by the tree.
+        expected: u64,
         /// Bytes given.
-        actual: usize,
+        actual: u64,
     },
 }
 
 /// The BLAKE3 tree over one linear memory.
 ///
 /// # Limits
-/// Memories of up to 4 GiB. Takes 64 bytes for each group of a 256 KiB stretch that was ever written; stretches of
-/// zeros take nothing.
+/// Memories of up to 4 GiB. Takes 1 KiB for each stretch of 256 KiB that was ever written; stretches of zeros take nothing.
 #[derive(Clone, Debug)]
 pub struct MemoryTree {
     len: u64,
     levels: Vec<Level>,
-    /// Contents of group 0: a memory of one group is hashed as a whole, which its chaining value doesn't tell.
-    first: Box<[u8; GROUP_BYTES]>,
-    /// Groups whose ancestors are out of date, in any order.
+    /// Contents of leaf 0: a memory of one leaf is hashed as a whole, which its chaining value doesn't tell.
+    first: Box<[u8; LEAF_BYTES]>,
+    /// Leaves whose ancestors are out of date, in any order.
     stale: Vec<u32>,
 }
 
@@ -80,12 +85,12 @@ impl MemoryTree {
     /// # Errors
     /// `len` exceeds 4 GiB.
     pub fn new(len: u64) -> Result<Self, TreeError> {
-        let first = Box::new([0; GROUP_BYTES]);
+        let first = Box::new([0; LEAF_BYTES]);
         let mut tree = Self { len: 0, levels: Vec::new(), first, stale: Vec::new() };
         tree.set_len(len)?;
-        let last = len % GROUP_BYTES as u64;
+        let last = len as usize % LEAF_BYTES;
         if last != 0 {
-            tree.set_group(tree.groups() - 1, &vec![0; last as usize])?;
+            tree.set_leaf(&Zeros::covering(tree.leaves() as usize), tree.leaves() - 1, &vec![0; last]);
         }
         Ok(tree)
     }
@@ -105,43 +110,52 @@ impl MemoryTree {
         self.len.div_ceil(GROUP_BYTES as u64) as u32
     }
 
-    /// Takes note of the contents of a group.
+    fn leaves(&self) -> u32 {
+        self.len.div_ceil(LEAF_BYTES as u64) as u32
+    }
+
+    /// Takes note of the groups that changed; `memory` is all of it, as it is now. Cheapest in ascending order.
     ///
     /// # Errors
-    /// No such group, or not its number of bytes.
-    pub fn set_group(&mut self, index: u32, content: &[u8]) -> Result<(), TreeError> {
-        let expected = group_len(self.len, index).ok_or(TreeError::NoSuchGroup { index, groups: self.groups() })?;
-        if content.len() != expected {
-            return Err(TreeError::WrongLength { index, expected, actual: content.len() });
+    /// A memory of another length; no such group, and those before it are taken.
+    pub fn update(&mut self, memory: &[u8], groups: impl IntoIterator<Item = u32>) -> Result<(), TreeError> {
+        if memory.len() as u64 != self.len {
+            return Err(TreeError::WrongLength { expected: self.len, actual: memory.len() as u64 });
         }
-        if index == 0 {
-            self.first[..expected].copy_from_slice(content);
+        let zeros = Zeros::covering(self.leaves() as usize);
+        let mut before = None;
+        for index in groups {
+            if index >= self.groups() {
+                return Err(TreeError::NoSuchGroup { index, groups: self.groups() });
+            }
+            let leaf = index >> LEAF_LEVEL;
+            if before.replace(leaf) != Some(leaf) {
+                let start = leaf as usize * LEAF_BYTES;
+                self.set_leaf(&zeros, leaf, &memory[start..memory.len().min(start + LEAF_BYTES)]);
+            }
         }
-        let zeros = Zeros::covering(self.groups() as usize);
-        self.levels[0].set(&zeros, 0, index as usize, group_value(index as usize, content));
-        self.stale.push(index);
         Ok(())
     }
 
-    /// Takes note of several groups.
-    ///
-    /// # Errors
-    /// As [`MemoryTree::set_group`]; groups before the faulty one are taken.
-    pub fn update<'a>(&mut self, groups: impl IntoIterator<Item = (u32, &'a [u8])>) -> Result<(), TreeError> {
-        groups.into_iter().try_for_each(|(index, content)| self.set_group(index, content))
+    fn set_leaf(&mut self, zeros: &Zeros, leaf: u32, content: &[u8]) {
+        if leaf == 0 {
+            self.first[..content.len()].copy_from_slice(content);
+        }
+        self.levels[0].set(zeros, 0, leaf as usize, subtree_value(leaf as usize * LEAF_BYTES, content));
+        self.stale.push(leaf);
     }
 
     /// Changes the length: new bytes are zero, cut ones forgotten.
     ///
     /// # Errors
-    /// Either length is no multiple of 4096, or the new one exceeds 4 GiB.
+    /// Either length is no multiple of 16384, or the new one exceeds 4 GiB.
     pub fn resize(&mut self, len: u64) -> Result<(), TreeError> {
-        let group = GROUP_BYTES as u64;
+        let leaf = LEAF_BYTES as u64;
         if len == self.len {
             return Ok(());
         }
-        if !self.len.is_multiple_of(group) || !len.is_multiple_of(group) {
-            return Err(TreeError::CutsGroup { from: self.len, to: len });
+        if !self.len.is_multiple_of(leaf) || !len.is_multiple_of(leaf) {
+            return Err(TreeError::CutsLeaf { from: self.len, to: len });
         }
         self.set_len(len)
     }
@@ -150,63 +164,56 @@ impl MemoryTree {
         if len > 1 << 32 {
             return Err(TreeError::TooLong { bytes: len });
         }
-        // Nodes at the right edge cover fewer groups than their siblings: those of the old edge and of the new one.
-        let old_last = self.groups().checked_sub(1);
+        // Nodes at the right edge cover fewer leaves than their siblings: those of the old edge and of the new one.
+        let old_last = self.leaves().checked_sub(1);
         self.len = len;
-        let groups = self.groups();
-        self.stale.retain(|index| *index < groups);
-        self.stale.extend(old_last.filter(|last| *last < groups));
-        self.stale.extend(groups.checked_sub(1));
-        if groups == 0 {
+        let leaves = self.leaves();
+        self.stale.retain(|index| *index < leaves);
+        self.stale.extend(old_last.filter(|last| *last < leaves));
+        self.stale.extend(leaves.checked_sub(1));
+        if leaves == 0 {
             self.first.fill(0);
         }
-        let zeros = Zeros::covering(groups as usize);
-        self.levels.resize_with(height(groups), Level::default);
+        let zeros = Zeros::covering(leaves as usize);
+        self.levels.resize_with(height(leaves), Level::default);
         for (level, nodes) in self.levels.iter_mut().enumerate() {
-            nodes.resize(&zeros, level, width(groups, level));
+            nodes.resize(&zeros, level, width(leaves, level));
         }
         Ok(())
     }
 
-    /// The BLAKE3 hash of the memory. Costs the ancestors of the groups set since the last call.
+    /// The BLAKE3 hash of the memory. Costs the ancestors of the leaves set since the last call.
     pub fn root(&mut self) -> Hash {
-        if self.groups() <= 1 {
+        if self.leaves() <= 1 {
             return *blake3::hash(&self.first[..self.len as usize]).as_bytes();
         }
         self.settle();
         let top = self.levels.len() - 1;
-        let zeros = Zeros::covering(self.groups() as usize);
+        let zeros = Zeros::covering(self.leaves() as usize);
         let [left, right] = [0, 1].map(|index| self.levels[top].get(&zeros, top, index));
         *merge_subtrees_root(&left, &right, Mode::Hash).as_bytes()
     }
 
-    /// The chaining value of a group at its place: with the index, a key for its contents in a store of groups.
-    pub fn group_value(&self, index: u32) -> Option<Hash> {
-        group_len(self.len, index)?;
-        let zeros = Zeros::covering(self.groups() as usize);
-        Some(self.levels[0].get(&zeros, 0, index as usize))
-    }
-
-    /// The values next to the path from a group to the root, from below.
-    pub(crate) fn siblings(&mut self, index: u32) -> Vec<ChainingValue> {
+    /// The values next to the path from a leaf to the root, from below.
+    pub(crate) fn siblings(&mut self, leaf: u32) -> Vec<ChainingValue> {
         self.settle();
-        let groups = self.groups();
-        let zeros = Zeros::covering(groups as usize);
-        let path = (0..self.levels.len()).map(|level| (level, (index >> level) as usize ^ 1));
-        path.filter(|(level, sibling)| groups > 1 && *sibling < width(groups, *level))
+        let leaves = self.leaves();
+        let zeros = Zeros::covering(leaves as usize);
+        let path = (0..self.levels.len()).map(|level| (level, (leaf >> level) as usize ^ 1));
+        path.filter(|(level, sibling)| leaves > 1 && *sibling < width(leaves, *level))
             .map(|(level, sibling)| self.levels[level].get(&zeros, level, sibling))
             .collect()
     }
 
-    /// Recomputes the ancestors of stale groups, level by level, up to the two children of the root.
+    /// Recomputes the ancestors of stale leaves, level by level, up to the two children of the root.
     fn settle(&mut self) {
         let mut stale = std::mem::take(&mut self.stale);
         if stale.is_empty() {
             return;
         }
         stale.sort_unstable();
-        let groups = self.groups();
-        let zeros = Zeros::covering(groups as usize);
+        let leaves = self.leaves();
+        let zeros = Zeros::covering(leaves as usize);
         for level in 1..self.levels.len() {
             for index in &mut stale {
                 *index >>= 1;
@@ -217,7 +224,7 @@ impl MemoryTree {
             for &index in &stale {
                 let index = index as usize;
                 let left = below.get(&zeros, level - 1, 2 * index);
-                let value = if 2 * index + 1 < width(groups, level - 1) {
+                let value = if 2 * index + 1 < width(leaves, level - 1) {
                     let right = below.get(&zeros, level - 1, 2 * index + 1);
                     merge_subtrees_non_root(&left, &right, Mode::Hash)
                 } else {
@@ -237,14 +244,14 @@ pub(crate) fn group_len(len: u64, index: u32) -> Option<usize> {
     (start < len).then(|| (len - start).min(GROUP_BYTES as u64) as usize)
 }
 
-/// Nodes of a level.
-pub(crate) fn width(groups: u32, level: usize) -> usize {
-    (groups as usize).div_ceil(1 << level)
+/// Nodes of a level above so many.
+pub(crate) fn width(lowest: u32, level: usize) -> usize {
+    (lowest as usize).div_ceil(1 << level)
 }
 
 /// Levels below the root: the top one has two nodes, or one if that is the whole memory.
-fn height(groups: u32) -> usize {
-    (0..LEVELS).take_while(|level| *level == 0 && groups > 0 || width(groups, *level) > 1).count()
+fn height(leaves: u32) -> usize {
+    (0..LEVELS).take_while(|level| *level == 0 && leaves > 0 || width(leaves, *level) > 1).count()
 }
 
 /// The nodes of one level; blocks that were never written hold the values of zeros.
@@ -301,7 +308,7 @@ mod tests {
 
     fn tree_of(memory: &[u8]) -> MemoryTree {
         let mut tree = MemoryTree::new(memory.len() as u64).unwrap();
-        tree.update((0..).zip(memory.chunks(GROUP_BYTES))).unwrap();
+        tree.update(memory, 0..tree.groups()).unwrap();
         tree
     }
 
@@ -335,8 +342,10 @@ mod tests {
 
     #[test]
     fn a_sparse_tree_takes_space_only_where_it_was_written() {
+        let mut memory = vec![0; 64 << 20];
+        memory[9000 * GROUP_BYTES..][..GROUP_BYTES].fill(7);
         let mut tree = MemoryTree::new(64 << 20).unwrap();
-        tree.set_group(9000, &[7; GROUP_BYTES]).unwrap();
+        tree.update(&memory, [9000]).unwrap();
         tree.root();
         let blocks: usize = tree.levels.iter().map(|level| level.blocks.iter().flatten().count()).sum();
         // The written path and the right edge, at most two blocks a level.
@@ -347,10 +356,9 @@ mod tests {
     fn lengths_and_groups_out_of_bounds_are_refused() {
         assert_eq!(MemoryTree::new((1 << 32) + 1).unwrap_err(), TreeError::TooLong { bytes: (1 << 32) + 1 });
         let mut tree = MemoryTree::new(5000).unwrap();
-        assert_eq!(tree.resize(8192), Err(TreeError::CutsGroup { from: 5000, to: 8192 }));
-        assert_eq!(tree.set_group(2, &[]), Err(TreeError::NoSuchGroup { index: 2, groups: 2 }));
-        let wrong = TreeError::WrongLength { index: 1, expected: 904, actual: 905 };
-        assert_eq!(tree.set_group(1, &[0; 905]), Err(wrong));
+        assert_eq!(tree.resize(16384), Err(TreeError::CutsLeaf { from: 5000, to: 16384 }));
+        assert_eq!(tree.update(&[0; 5000], [2]), Err(TreeError::NoSuchGroup { index: 2, groups: 2 }));
+        assert_eq!(tree.update(&[0; 5001], [1]), Err(TreeError::WrongLength { expected: 5000, actual: 5001 }));
         assert_eq!(tree.root(), expected(&[0; 5000]));
     }
 
@@ -383,20 +391,17 @@ mod tests {
                         let index = pick.index(memory.len() / GROUP_BYTES);
                         let content = if seed == 0 { vec![0; GROUP_BYTES] } else { pattern(GROUP_BYTES, seed) };
                         memory[index * GROUP_BYTES..][..GROUP_BYTES].copy_from_slice(&content);
-                        tree.set_group(index as u32, &content).unwrap();
+                        tree.update(&memory, [index as u32]).unwrap();
                     }
                     Op::Set(..) => {}
-                    Op::Resize(groups) => {
-                        memory.resize(groups * GROUP_BYTES, 0);
+                    Op::Resize(leaves) => {
+                        memory.resize(leaves * LEAF_BYTES, 0);
                         tree.resize(memory.len() as u64).unwrap();
                     }
                     Op::Root => prop_assert_eq!(tree.root(), expected(&memory)),
                 }
             }
             prop_assert_eq!(tree.root(), expected(&memory));
-            for (index, content) in (0..).zip(memory.chunks(GROUP_BYTES)) {
-                prop_assert_eq!(tree.group_value(index), Some(group_value(index as usize, content)));
-            }
         }
     }
 }

@@ -8,8 +8,8 @@
 use blake3::hazmat::{ChainingValue, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 use crate::Hash;
-use crate::memory::{MemoryTree, TreeError, group_len, width};
-use crate::zeros::group_value;
+use crate::memory::{GROUP_BYTES, LEAF_LEVEL, MemoryTree, TreeError, group_len, width};
+use crate::zeros::subtree_value;
 
 /// A proof does not show what it claims.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,15 +56,19 @@ pub struct GroupProof {
 }
 
 impl MemoryTree {
-    /// The proof for one group as the memory stands.
+    /// The proof for one group; `memory` is all of it, as it was at the last update.
     ///
     /// # Errors
-    /// No such group.
-    pub fn prove(&mut self, index: u32) -> Result<GroupProof, TreeError> {
-        if index >= self.groups() {
-            return Err(TreeError::NoSuchGroup { index, groups: self.groups() });
-        }
-        Ok(GroupProof { index, siblings: self.siblings(index) })
+    /// A memory of another length; no such group.
+    pub fn prove(&mut self, memory: &[u8], index: u32) -> Result<GroupProof, TreeError> {
+        self.update(memory, [index])?;
+        // Below the leaves the tree keeps nothing.
+        let within = (0..LEAF_LEVEL).filter_map(|level| {
+            let (start, bytes) = ((index as usize >> level ^ 1) * (GROUP_BYTES << level), GROUP_BYTES << level);
+            let sibling = memory.get(start..memory.len().min(start + bytes)).filter(|sibling| !sibling.is_empty())?;
+            Some(subtree_value(start, sibling))
+        });
+        Ok(GroupProof { index, siblings: within.chain(self.siblings(index >> LEAF_LEVEL)).collect() })
     }
 }
 
@@ -78,7 +82,7 @@ impl GroupProof {
         if memory_len > 1 << 32 || group_len(memory_len, index) != Some(content.len()) {
             return Err(ProofError::NoSuchGroup { index, memory_len, actual: content.len() });
         }
-        let groups = memory_len.div_ceil(crate::GROUP_BYTES as u64) as u32;
+        let groups = memory_len.div_ceil(GROUP_BYTES as u64) as u32;
         let path = Path::new(groups, index);
         let expected = path.clone().flatten().count();
         if self.siblings.len() != expected {
@@ -93,7 +97,7 @@ fn climb(path: Path, content: &[u8], index: u32, siblings: &[ChainingValue]) -> 
     let Some((last, below)) = siblings.split_last() else {
         return *blake3::hash(content).as_bytes();
     };
-    let mut value = group_value(index as usize, content);
+    let mut value = subtree_value(index as usize * GROUP_BYTES, content);
     let mut below = below.iter();
     for side in path.flatten() {
         let Some(sibling) = below.next() else {
@@ -157,13 +161,12 @@ impl Iterator for Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GROUP_BYTES;
 
     fn memory(len: usize) -> (Vec<u8>, MemoryTree) {
         let mut bytes = vec![0; len];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
         let mut tree = MemoryTree::new(len as u64).unwrap();
-        tree.update((0..).zip(bytes.chunks(GROUP_BYTES))).unwrap();
+        tree.update(&bytes, 0..tree.groups()).unwrap();
         (bytes, tree)
     }
 
@@ -173,7 +176,7 @@ mod tests {
             let (bytes, mut tree) = memory(len);
             let root = *blake3::hash(&bytes).as_bytes();
             for (index, content) in (0..).zip(bytes.chunks(GROUP_BYTES)) {
-                let proof = tree.prove(index).unwrap();
+                let proof = tree.prove(&bytes, index).unwrap();
                 assert_eq!(proof.verify(&root, len as u64, content), Ok(()), "group {index} of {len}");
             }
         }
@@ -185,7 +188,7 @@ mod tests {
         let (bytes, mut tree) = memory(len);
         let root = tree.root();
         let content = &bytes[5 * GROUP_BYTES..6 * GROUP_BYTES];
-        let proof = tree.prove(5).unwrap();
+        let proof = tree.prove(&bytes, 5).unwrap();
         proof.verify(&root, len as u64, content).unwrap();
 
         let mut other = content.to_vec();
@@ -214,8 +217,8 @@ mod tests {
 
     #[test]
     fn a_proof_for_sixteen_mebibytes_has_384_bytes() {
-        let mut tree = MemoryTree::new(16 << 20).unwrap();
-        assert_eq!(tree.prove(4095).unwrap().siblings.as_flattened().len(), 384);
-        assert!(tree.prove(4096).is_err());
+        let (bytes, mut tree) = memory(16 << 20);
+        assert_eq!(tree.prove(&bytes, 4095).unwrap().siblings.as_flattened().len(), 384);
+        assert!(tree.prove(&bytes, 4096).is_err());
     }
 }

@@ -259,8 +259,7 @@ impl Session {
             .commit(|index| changed.push(index))
             .map_err(|source| ReplayError::Machine { nonce, source })?;
         self.tree.resize(registers.memory_bytes)?;
-        let memory = self.machine.memory();
-        self.tree.update(changed.iter().map(|index| (*index, group(memory, *index))))?;
+        self.tree.update(self.machine.memory(), changed.iter().copied())?;
         self.groups_changed += changed.len() as u64;
         let globals: Vec<Global> = registers.globals.iter().map(|(index, value)| global(*index, *value)).collect();
         let tables: Vec<&[Option<u32>]> = registers.tables.iter().map(Vec::as_slice).collect();
@@ -339,11 +338,6 @@ impl Session {
     pub fn tracker_name(&self) -> &'static str {
         self.machine.tracker_name()
     }
-}
-
-fn group(memory: &[u8], index: u32) -> &[u8] {
-    let start = index as usize * ao_kernel::GROUP_BYTES;
-    &memory[start..start + ao_kernel::GROUP_BYTES]
 }
 
 fn text(json: &[u8]) -> &str {
