@@ -5,7 +5,9 @@
 
 mod support;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use ao_tests::{Guest, Network};
 use ao_wire::{Id, ProcessId};
@@ -90,4 +92,52 @@ fn a_unit_that_runs_long_takes_no_more_memory_than_at_first() {
     let at_last = resident_mib(&unit);
     eprintln!("{rounds} rounds: {at_first} MiB after a third of them, {at_last} MiB at the end");
     assert!(at_last <= at_first + at_first / 4 + 16, "{at_first} MiB became {at_last} MiB");
+}
+
+/// Bytes of saved memory on disk.
+fn pages_bytes(folder: &Path) -> u64 {
+    let packs = std::fs::read_dir(folder.join("pages")).unwrap();
+    // One that is removed meanwhile counts for nothing.
+    packs.map(|pack| pack.unwrap().metadata().map_or(0, |pack| pack.len())).sum()
+}
+
+#[test]
+fn space_of_saved_states_comes_back_while_the_unit_serves() {
+    let network = Network::start();
+    let process = network.spawn(network.publish(&Guest::real("aos2_0_6")), 1);
+    let run = |more: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = ["--checkpoint-every", "4", "--checkpoints-kept", "1", "--compact-every-s"];
+        (Unit::start(&network, folder.path(), &[&options, more].concat()), folder)
+    };
+    let (never, always) = (run(&["0"]), run(&["1"]));
+    let mut results = Vec::new();
+    for round in 0..6 {
+        let program = format!("Kept = Kept or {{}}; Kept[{round}] = string.rep('{round}', 100000); return #Kept");
+        let last = (0..8).map(|_| network.send(process, &[("Action", "Eval")], &program)).last().unwrap();
+        let (path, asked) = (format!("/result/{last}?process-id={process}"), Instant::now());
+        let result = always.0.get(&path).ok();
+        assert_eq!(result, never.0.get(&path).ok());
+        results.push((path, result));
+        // Slower than it compacts, so that it does so between saved states.
+        std::thread::sleep(Duration::from_millis(1100).saturating_sub(asked.elapsed()));
+    }
+    let small = || pages_bytes(always.1.path()) * 2 < pages_bytes(never.1.path());
+    let until = Instant::now() + Duration::from_secs(30);
+    while !small() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(small(), "{} bytes, {} without", pages_bytes(always.1.path()), pages_bytes(never.1.path()));
+    // What was kept is whole: the last state is resumed from, and evaluation goes on as where nothing was removed.
+    let (unit, folder) = always;
+    assert_eq!(unit.stop(), Some(0));
+    let unit = Unit::start(&network, folder.path(), &[]);
+    let next = network.send(process, &[("Action", "Eval")], "return #Kept[3]");
+    results.push((
+        format!("/result/{next}?process-id={process}"),
+        never.0.get(&format!("/result/{next}?process-id={process}")).ok(),
+    ));
+    for (path, result) in results {
+        assert_eq!(unit.get(&path).ok(), result, "{path}");
+    }
 }
