@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ao_log::segment::{Segment, SegmentError, SegmentHeader, SegmentReader, Storage, SyncPolicy};
+use ao_log::segment::{Position, Segment, SegmentError, SegmentHeader, SegmentReader, Storage, SyncPolicy};
 use ao_log::{LogEntry, Nonce};
 use ao_wire::ProcessId;
 
@@ -49,6 +49,18 @@ struct OpenLog {
     file: String,
     /// Next nonce that is not durable yet.
     durable: Nonce,
+    /// Where the last reader stopped: the next one mostly goes on there, and need not read all before.
+    mark: Arc<Mutex<Option<Mark>>>,
+}
+
+/// Where a reader stopped.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// First nonce of the segment.
+    start: Nonce,
+    /// The nonce it would have read next.
+    nonce: Nonce,
+    position: Position,
 }
 
 /// The logs of all processes.
@@ -106,11 +118,14 @@ impl Logs {
     /// The stored entries from `from` to before `end`.
     pub(crate) fn entries(&self, process: ProcessId, from: Nonce, end: Nonce) -> Result<LogEntries, StoreError> {
         self.with(process, |log| {
-            let (starts, durable) = log.as_ref().map_or((&[][..], Nonce(0)), |log| (&log.starts, log.durable));
+            let (starts, durable, mark) = match log {
+                Some(log) => (&log.starts[..], log.durable, Arc::clone(&log.mark)),
+                None => (&[][..], Nonce(0), Arc::default()),
+            };
             let first = starts.partition_point(|start| *start <= from).saturating_sub(1);
             let starts = starts[first..].iter().copied().collect();
             let (disk, end) = (Arc::clone(&self.disk), end.min(durable));
-            Ok(LogEntries { disk, process, starts, reader: None, from, end })
+            Ok(LogEntries { disk, process, starts, reader: None, from, end, mark })
         })
     }
 
@@ -162,7 +177,7 @@ impl OpenLog {
         };
         let (segment, file) = begin(disk, process, *last)?;
         let durable = segment.next_nonce();
-        Ok(OpenLog { process, starts, segment, file, durable })
+        Ok(OpenLog { process, starts, segment, file, durable, mark: Arc::default() })
     }
 
     fn append(&mut self, disk: &dyn Disk, segment_bytes_max: u64, entry: &LogEntry) -> Result<(), StoreError> {
@@ -208,29 +223,57 @@ pub struct LogEntries {
     disk: Arc<dyn Disk>,
     process: ProcessId,
     starts: std::collections::VecDeque<Nonce>,
-    reader: Option<(SegmentReader<SegmentFile>, Nonce, String)>,
+    reader: Option<Reader>,
     from: Nonce,
     end: Nonce,
+    mark: Arc<Mutex<Option<Mark>>>,
+}
+
+/// A reader of one segment.
+#[derive(Debug)]
+struct Reader {
+    segment: SegmentReader<SegmentFile>,
+    file: String,
+    start: Nonce,
+    /// What it reads next.
+    nonce: Nonce,
+}
+
+impl Reader {
+    /// On the segment that starts at `start`, before `from`: at `mark` if that lies between, else at its beginning.
+    fn open(
+        disk: &dyn Disk,
+        process: ProcessId,
+        start: Nonce,
+        from: Nonce,
+        mark: Option<Mark>,
+    ) -> Result<Reader, StoreError> {
+        let file = file(process, start);
+        let storage = SegmentFile(disk.open_read_only(&file).map_err(StoreError::io(&file, "cannot be opened"))?);
+        let (segment, nonce) = match mark.filter(|mark| mark.start == start && mark.nonce <= from) {
+            Some(mark) => (SegmentReader::resume(storage, mark.position), mark.nonce),
+            None => (SegmentReader::open(storage), start),
+        };
+        Ok(Reader { segment: segment.map_err(segment_error(&file))?, file, start, nonce })
+    }
 }
 
 impl LogEntries {
     fn read(&mut self) -> Result<Option<LogEntry>, StoreError> {
         let process = self.process;
         while self.from < self.end {
-            let Some((reader, nonce, file)) = &mut self.reader else {
+            let Some(Reader { segment, file, nonce, .. }) = &mut self.reader else {
                 let start = self.starts.pop_front().filter(|start| *start <= self.from);
                 let start = start.ok_or(StoreError::LogGap { process, nonce: self.from })?;
-                let name = file(process, start);
-                let storage = self.disk.open_read_only(&name).map_err(StoreError::io(&name, "cannot be opened"))?;
-                let reader = SegmentReader::open(SegmentFile(storage)).map_err(segment_error(&name))?;
-                self.reader = Some((reader, start, name));
+                let mark = *self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+                self.reader = Some(Reader::open(&*self.disk, process, start, self.from, mark)?);
                 continue;
             };
             if self.starts.front().is_some_and(|next| *nonce >= *next) {
                 self.reader = None;
                 continue;
             }
-            let Some(record) = reader.next_record().map_err(segment_error(file))? else {
+            let Some(record) = segment.next_record().map_err(segment_error(file))? else {
                 return Err(StoreError::LogGap { process, nonce: *nonce });
             };
             let at = *nonce;
@@ -244,6 +287,15 @@ impl LogEntries {
             return Ok(Some(entry));
         }
         Ok(None)
+    }
+}
+
+impl Drop for LogEntries {
+    fn drop(&mut self) {
+        if let Some(Reader { segment, start, nonce, .. }) = &self.reader {
+            let mark = Mark { start: *start, nonce: *nonce, position: segment.position() };
+            *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+        }
     }
 }
 

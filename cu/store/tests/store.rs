@@ -41,6 +41,28 @@ fn entries_come_back_in_order_across_segments_and_reopening() {
 }
 
 #[test]
+fn readers_that_go_on_where_others_stopped_read_what_one_alone_does() {
+    let options = Options { segment_bytes_max: 4000, ..Options::default() };
+    let store = Store::on(Arc::new(TwinDisk::default()), options).unwrap();
+    let log = entries(40);
+    store.put_entries(process(1), &log[..20]).unwrap();
+    let read = |from: usize, end: usize| {
+        let entries = store.entries(process(1), Nonce(from as u64), Nonce(end as u64)).unwrap();
+        entries.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    for (from, end) in [(0, 3), (3, 6), (6, 16), (5, 8), (16, 20), (2, 20), (19, 20)] {
+        assert_eq!(read(from, end), log[from..end], "{from}..{end}");
+    }
+    let mut broken_off = store.entries(process(1), Nonce(8), Nonce(20)).unwrap();
+    assert_eq!(broken_off.next().unwrap().unwrap(), log[8]);
+    store.put_entries(process(1), &log[20..]).unwrap();
+    drop(broken_off);
+    for (from, end) in [(9, 20), (20, 30), (30, 40), (10, 40)] {
+        assert_eq!(read(from, end), log[from..end], "{from}..{end}");
+    }
+}
+
+#[test]
 fn results_are_found_by_message_by_assignment_and_by_place() {
     let (_, store) = store();
     let large = vec![b'x'; 100_000];

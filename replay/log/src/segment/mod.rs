@@ -24,6 +24,6 @@ mod writer;
 pub use error::{RecordFault, SegmentError};
 pub use format::{HEADER_BYTES, MAX_PAYLOAD_BYTES, RECORD_OVERHEAD_BYTES, SegmentHeader};
 pub use memory::MemoryStorage;
-pub use scan::{Recovered, SegmentReader, payload_at};
+pub use scan::{Position, Recovered, SegmentReader, payload_at};
 pub use storage::{FileStorage, Storage};
 pub use writer::{Appended, Segment, SyncPolicy};

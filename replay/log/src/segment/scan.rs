@@ -43,9 +43,9 @@ pub fn payload_at<S: Storage>(storage: &S, offset: u64) -> Result<Vec<u8>, Segme
     if crc32c::crc32c(&payload) == header.payload_crc { Ok(payload) } else { Err(damaged(RecordFault::Payload)) }
 }
 
-/// State between two records.
+/// Where a reader stands between two records, to go on from there later.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
+pub struct Position {
     pub(super) offset: u64,
     pub(super) records: u64,
     pub(super) chain: Chain,
@@ -66,6 +66,23 @@ impl<S: Storage> SegmentReader<S> {
         let header = SegmentHeader::decode(&bytes)?;
         let position = Position { offset: HEADER_BYTES, records: 0, chain: header.chain_seed() };
         Ok(SegmentReader { storage, header, len, position, payload: Vec::new() })
+    }
+
+    /// As [`open`](SegmentReader::open), going on where another reader of the same segment stood.
+    ///
+    /// # Errors
+    /// As there; a segment that ends before that place is one with a bad header.
+    pub fn resume(storage: S, position: Position) -> Result<SegmentReader<S>, SegmentError> {
+        let reader = SegmentReader::open(storage)?;
+        if reader.len < position.offset {
+            return Err(SegmentError::BadHeader);
+        }
+        Ok(SegmentReader { position, ..reader })
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// What the segment is a segment of.
