@@ -11,15 +11,23 @@ use crate::error::StartError;
 use crate::guest::Interrupt;
 use crate::host::HostState;
 use crate::machine::{ProcessLimits, Registers, Step, evaluate};
-use crate::memory::Lease;
+use crate::memory::{Lease, Seen};
 use crate::module::Module;
 
-/// Instances kept for the next fork of the same process; each takes address space and some 100 KiB.
+/// Instances kept for the next fork of the same process; each takes address space, some 100 KiB, and the pages that
+/// dry-runs write.
 const IDLE_MAX: usize = 4;
 
 /// Instances of one process that no fork uses.
 #[derive(Clone, Default)]
-pub(crate) struct Idle(Arc<Mutex<Vec<Box<dyn Instance>>>>);
+pub(crate) struct Idle(Arc<Mutex<Vec<Kept>>>);
+
+/// An instance, which image its memory shows, and how many bytes of that are its own.
+struct Kept {
+    instance: Box<dyn Instance>,
+    shows: Seen,
+    own_bytes: u64,
+}
 
 /// A process as it was, for one step.
 pub struct Fork {
@@ -43,20 +51,27 @@ impl Fork {
         idle: &Idle,
     ) -> Result<Self, StartError> {
         // A memory that a step made longer than the process' own does not become shorter on every engine.
-        let kept = idle.lock().pop().filter(|kept| kept.mapping().len() <= registers.memory_bytes);
-        let instance = match kept {
-            Some(instance) => instance,
-            None => module.instantiate(limits)?,
+        let kept = idle.lock().pop().filter(|kept| kept.instance.mapping().len() <= registers.memory_bytes);
+        let (instance, shows) = match kept {
+            Some(kept) => (kept.instance, Some(kept.shows)),
+            None => (module.instantiate(limits)?, None),
         };
         let mut fork = Self { instance, env_json, lease, registers, host, idle: idle.clone() };
-        fork.take_up()?;
+        fork.take_up(shows.as_ref())?;
         Ok(fork)
     }
 
-    /// Makes the instance what the process was, whatever ran on it.
-    fn take_up(&mut self) -> Result<(), StartError> {
+    /// Makes the instance what the process was, whatever ran on it; its memory shows `shows`.
+    fn take_up(&mut self, shows: Option<&Seen>) -> Result<(), StartError> {
         self.instance.set_bytes(self.registers.memory_bytes)?;
-        self.instance.mapping_mut().project(self.lease.file())?;
+        let (wanted, memory) = (self.lease.content(), self.instance.mapping_mut());
+        match shows {
+            Some(shows) if shows.is(&wanted) => {}
+            Some(shows) if shows.is_of_file_of(&wanted) => {
+                memory.take_back(self.lease.file())?;
+            }
+            _ => memory.project(self.lease.file())?,
+        }
         self.instance.set_globals(&self.registers.globals);
         if !self.instance.set_table_functions(&self.registers.tables) {
             return Err(StartError::Checkpoint("its tables are other ones"));
@@ -73,26 +88,33 @@ impl Fork {
         self.instance.set_quiet(true);
         let mut step = evaluate(&mut *self.instance, &self.env_json, message_json);
         if step.interrupt == Some(Interrupt::MustUnwind) {
-            self.take_up()?;
+            self.instance.mapping_mut().take_back(self.lease.file())?;
+            self.take_up(Some(&self.lease.content()))?;
             self.instance.set_quiet(false);
             step = evaluate(&mut *self.instance, &self.env_json, message_json);
         }
         if let Some(error) = self.instance.take_failure() {
             return Err(error.into());
         }
-        self.instance.mapping_mut().forget()?;
+        let own_bytes = self.instance.mapping_mut().take_back(self.lease.file())?;
         let Self { instance, lease, idle, .. } = self;
+        let kept = Kept { instance, shows: lease.content(), own_bytes };
         drop(lease);
         let mut idle = idle.lock();
         if idle.len() < IDLE_MAX {
-            idle.push(instance);
+            idle.push(kept);
         }
         Ok(step)
     }
 }
 
 impl Idle {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn Instance>>> {
+    /// Bytes that the instances keep.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        self.lock().iter().map(|kept| kept.own_bytes).sum()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
         self.0.lock().expect("nothing panics while this is locked")
     }
 }

@@ -259,12 +259,13 @@ impl Machine {
         }
     }
 
-    /// About how much memory this process takes: what its guest wrote, once in use and once in the image.
+    /// About how much memory this process takes: what its guest wrote, once in use and once in the image, and what
+    /// forks keep for the next.
     ///
     /// # Units
     /// Bytes.
     pub fn resident_bytes(&self) -> u64 {
-        2 * self.image.held_bytes()
+        2 * self.image.held_bytes() + self.forks.own_bytes()
     }
 
     /// The groups of memory that are not all zero, as they were at the last commit, in ascending order.

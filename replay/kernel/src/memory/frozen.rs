@@ -6,7 +6,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use super::MemoryError;
@@ -20,6 +21,15 @@ pub(crate) struct Frozen {
     file: File,
     leases: Mutex<usize>,
     returned: Condvar,
+    /// How often its content changed.
+    changes: AtomicU64,
+}
+
+/// A content that a memory was made to show.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    frozen: Weak<Frozen>,
+    changes: u64,
 }
 
 /// The right to rely on the file's present content.
@@ -31,7 +41,13 @@ impl Frozen {
     pub(super) fn new(bytes: u64) -> Result<Arc<Self>, MemoryError> {
         let file = anonymous_file().and_then(|file| file.set_len(bytes).map(|()| file));
         let file = file.map_err(|source| MemoryError::File { bytes, source })?;
-        Ok(Arc::new(Self { file, leases: Mutex::new(0), returned: Condvar::new() }))
+        let (leases, returned, changes) = Default::default();
+        Ok(Arc::new(Self { file, leases, returned, changes }))
+    }
+
+    /// To be called before its content changes, while nobody holds a lease.
+    pub(super) fn will_change(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn file(&self) -> &File {
@@ -55,6 +71,23 @@ impl Lease {
 
     pub(crate) fn file(&self) -> &File {
         &self.0.file
+    }
+
+    /// The content it is for.
+    pub(crate) fn content(&self) -> Seen {
+        Seen { frozen: Arc::downgrade(&self.0), changes: self.0.changes.load(Ordering::Relaxed) }
+    }
+}
+
+impl Seen {
+    /// Whether it was a content of the same file.
+    pub(crate) fn is_of_file_of(&self, other: &Seen) -> bool {
+        self.frozen.ptr_eq(&other.frozen)
+    }
+
+    /// Whether it is the same.
+    pub(crate) fn is(&self, other: &Seen) -> bool {
+        self.is_of_file_of(other) && self.changes == other.changes
     }
 }
 

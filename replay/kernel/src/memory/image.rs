@@ -95,7 +95,9 @@ impl Image {
 
     /// Leaves a leased file to those who hold it on.
     fn reclaim(&mut self) -> Result<(), MemoryError> {
-        if self.frozen.as_ref().is_none_or(|frozen| frozen.is_free()) {
+        let Some(frozen) = &self.frozen else { return Ok(()) };
+        if frozen.is_free() {
+            frozen.will_change();
             return Ok(());
         }
         let mut shadow = private_shadow(self.shadow.bytes_max())?;

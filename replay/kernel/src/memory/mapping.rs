@@ -8,10 +8,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{GROUP_BYTES, GroupRange, MemoryError, WASM_PAGE_BYTES, groups_in};
+use super::{GROUP_BYTES, GroupRange, MemoryError, WASM_PAGE_BYTES, groups_in, tracker};
+
+/// Pages of its own that a projected memory keeps for its next use.
+const KEPT_BYTES_MAX: u64 = 16 << 20;
 
 /// How much address space a memory takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +117,25 @@ impl Mapping {
         self.protect(0, self.len, libc::PROT_READ | libc::PROT_WRITE, "make accessible")
     }
 
-    /// Gives back all pages that were written since [`Mapping::project`]; to be projected again before it is used.
-    pub(crate) fn forget(&mut self) -> Result<(), MemoryError> {
-        self.discard(0, self.len)
+    /// Makes this memory, projected on `file`, what the file holds now, whatever was written here. Pages of its own are
+    /// written over and kept, since having them made by a fault again costs far more; with too many of them, or if the
+    /// system can't tell which they are, all are given back. Says how many bytes it keeps.
+    ///
+    /// # Errors
+    /// The file cannot be read, and the memory is in no defined state; or the system refuses.
+    pub(crate) fn take_back(&mut self, file: &File) -> Result<u64, MemoryError> {
+        let mut own = Vec::new();
+        let known = tracker::own(self, &mut own).is_ok();
+        let kept = own.iter().map(|range| u64::from(range.end - range.start)).sum::<u64>() * GROUP_BYTES as u64;
+        if !known || kept > KEPT_BYTES_MAX {
+            return self.discard(0, self.len).map(|()| 0);
+        }
+        for range in own {
+            let (offset, end) = (range.start as usize * GROUP_BYTES, range.end as usize * GROUP_BYTES);
+            let read = file.read_exact_at(&mut self.as_mut_slice()[offset..end], offset as u64);
+            read.map_err(|source| MemoryError::File { bytes: self.bytes_max, source })?;
+        }
+        Ok(kept)
     }
 
     fn map_file(&mut self, file: &File, kind: libc::c_int) -> Result<(), MemoryError> {

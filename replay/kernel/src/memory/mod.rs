@@ -22,7 +22,7 @@ mod uapi;
 use std::io;
 use std::ops::Range;
 
-pub(crate) use frozen::Lease;
+pub(crate) use frozen::{Lease, Seen};
 pub use image::{CommitStats, Image, RestoreStats};
 pub use mapping::{Epoch, Mapping, Reservation};
 #[cfg(target_os = "linux")]

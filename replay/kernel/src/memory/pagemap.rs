@@ -23,7 +23,7 @@ const COLD_AFTER: u8 = 8;
 
 /// Written pages that exist. PRESENT alone would miss those swapped out since; WRITTEN alone also names every page that was
 /// never touched, of which a fresh memory mostly consists.
-const WRITTEN_CONTENTS: Match = Match { all: WRITTEN, any: PRESENT | SWAPPED };
+const WRITTEN_CONTENTS: Match = Match { all: WRITTEN, any: PRESENT | SWAPPED, none: 0 };
 
 /// Tracks pages with PAGEMAP_SCAN over userfaultfd's asynchronous write protection (Linux 6.7).
 ///

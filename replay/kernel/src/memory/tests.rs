@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::frozen::Seen;
 use super::*;
 
 const PAGES_MAX: u64 = 6;
@@ -327,4 +328,35 @@ fn a_forked_child_never_trusts_the_descriptors_of_its_parent() {
     // SAFETY: waits for the child made above; `status` outlives the call.
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!((waited, status), (child, 0));
+}
+
+#[test]
+fn what_was_written_on_an_image_is_taken_back_to_what_the_image_holds_by_then() {
+    let mut lane = Lane::new(Box::new(MemcmpTracker::exhaustive()), 4);
+    lane.memory.as_mut_slice()[5 * GROUP_BYTES..9 * GROUP_BYTES].fill(1);
+    lane.commit();
+    let (mut view, mut shown) = (mapping(4), None::<Seen>);
+    for round in 2..8 {
+        let lease = lane.image.lease().unwrap();
+        match shown.replace(lease.content()) {
+            None => view.project(lease.file()).unwrap(),
+            Some(shown) => {
+                assert!(shown.is_of_file_of(&lease.content()) && !shown.is(&lease.content()), "round {round}");
+                view.take_back(lease.file()).unwrap();
+            }
+        }
+        for written in [&[][..], &[5, 6, 20], &[0, 21, 63]] {
+            for group in written {
+                view.as_mut_slice()[group * GROUP_BYTES + round] ^= 0x55;
+            }
+            let kept = view.take_back(lease.file()).unwrap();
+            assert!(view.as_slice() == lane.memory.as_slice(), "round {round}, {written:?}");
+            assert!(kept <= 10 * GROUP_BYTES as u64, "{kept} bytes kept");
+        }
+        drop(lease);
+        // The image changes where the view has pages of its own, and where it has none; some become zero.
+        lane.memory.as_mut_slice()[6 * GROUP_BYTES..8 * GROUP_BYTES].fill(round as u8 % 3);
+        lane.memory.as_mut_slice()[40 * GROUP_BYTES + round] = 1;
+        lane.commit();
+    }
 }

@@ -93,6 +93,18 @@ fn touched(_: &Mapping, _: &mut Vec<GroupRange>) -> io::Result<()> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
+/// The groups of a projected memory that are its own: written, and not the file's since.
+#[cfg(target_os = "linux")]
+pub(super) fn own(memory: &Mapping, out: &mut Vec<GroupRange>) -> io::Result<()> {
+    use super::uapi::{FILE, Match, PRESENT, SWAPPED};
+    super::pagemap::scan_groups(memory, Match { any: PRESENT | SWAPPED, none: FILE, ..Match::default() }, out)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn own(_: &Mapping, _: &mut Vec<GroupRange>) -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
 /// Why the kernel does not track pages here. Results are the same without; commits take longer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 
 /// `PAGE_IS_WRITTEN`: not write-protected, be it populated or not.
 pub(super) const WRITTEN: u64 = 1 << 1;
+/// `PAGE_IS_FILE`: in memory, and that of a file.
+pub(super) const FILE: u64 = 1 << 2;
 /// `PAGE_IS_PRESENT`: in memory.
 pub(super) const PRESENT: u64 = 1 << 3;
 /// `PAGE_IS_SWAPPED`: in swap, in migration, or only marked.
@@ -87,8 +89,10 @@ const USERFAULTFD_IOC_NEW: u64 = 0xAA00;
 pub(super) struct Match {
     /// All of these…
     pub(super) all: u64,
-    /// …and at least one of these, if any are named.
+    /// …and at least one of these, if any are named…
     pub(super) any: u64,
+    /// …and none of these.
+    pub(super) none: u64,
 }
 
 /// A descriptor that means something only in the process that opened it.
@@ -144,7 +148,8 @@ impl Pagemap {
                 end,
                 vec: regions.as_mut_ptr() as u64,
                 vec_len: regions.len() as u64,
-                category_mask: wanted.all,
+                category_inverted: wanted.none,
+                category_mask: wanted.all | wanted.none,
                 category_anyof_mask: wanted.any,
                 return_mask: wanted.all | wanted.any,
                 ..ScanArg::default()
