@@ -1,5 +1,5 @@
 //! The `aorta` command: `cu`, `su`, `mu`, `gateway` serve units, `up` a whole network; `fetch` saves a process' log;
-//! `spawn`, `send`, `eval`, `result`, `tail`, `wallet` are a client.
+//! `demo` plays one through and verifies it offline; `publish`, `spawn`, `send`, `eval`, `result`, `tail`, `wallet` are a client.
 
 mod answer;
 mod bundle;
@@ -7,9 +7,11 @@ mod client;
 mod config;
 mod cu;
 mod cursor;
+mod demo;
 mod gateway;
 mod metrics;
 mod mu;
+mod network;
 mod rate;
 mod routes;
 mod su;
@@ -17,7 +19,7 @@ mod unit;
 mod up;
 mod wallet;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +54,8 @@ enum Command {
     Mu(mu::Mu),
     /// Serve a whole network on this machine
     Up(up::Up),
+    /// Run a whole network, have processes trade on it, verify all of them offline
+    Demo(demo::Demo),
     /// Serve a store that answers what units ask of an Arweave gateway
     Gateway(gateway::Gateway),
     /// Save the whole log of a process, verified, with its module
@@ -87,13 +91,16 @@ enum Kind {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("AORTA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A demo shows its own progress.
+    let usual = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("AORTA_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let ended = match cli.command {
         Command::Cu(cu) => cu::run(cu),
         Command::Su(su) => su::run(su),
         Command::Mu(mu) => mu::run(mu),
         Command::Up(up) => up::run(&up),
+        Command::Demo(demo) => demo::run(&demo),
         Command::Gateway(gateway) => gateway::run(&gateway),
         Command::Fetch(fetch) => run_fetch(fetch),
         Command::Client(client) => client::run(client),
@@ -115,8 +122,16 @@ fn settings(file: Option<&PathBuf>, flags: Settings) -> Result<Settings> {
     })
 }
 
+/// Whoever read standard output has gone.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+struct Unread;
+
 fn say(text: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").context("standard output")
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Unread.into()),
+        written => written.context("standard output"),
+    }
 }
 
 fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {

@@ -1,21 +1,24 @@
-//! `aorta spawn`, `send`, `eval`, `result`, `tail`, `wallet`: a client for people who write no JavaScript.
+//! `aorta publish`, `spawn`, `send`, `eval`, `result`, `tail`, `wallet`: a client for people who write no JavaScript.
 //!
 //! Not here: the units that answer. It speaks to them as any client does, so others' units do as well.
 //! Invariant: what it prints on standard output is what was asked for, one thing a line; nothing is printed as done that is not.
 
 mod http;
+mod post;
 mod show;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use ao_wire::{DataItem, Id, ItemBuilder, Signer, Tag};
+use ao_wire::Id;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::{runtime, say, wallet};
-use http::Http;
+use crate::network::module_item;
+use crate::{Unread, runtime, say, wallet};
+pub(crate) use http::Http;
+pub(crate) use post::{monitor, publish, send, spawn};
 
 /// How often `tail` asks for more.
 const TAIL_EVERY: Duration = Duration::from_millis(500);
@@ -23,20 +26,20 @@ const TAIL_EVERY: Duration = Duration::from_millis(500);
 const TAIL_PAGE: u32 = 100;
 
 /// Where the units are: those of `aorta up`, unless told otherwise.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Units {
     /// The messenger unit
     #[arg(long, value_name = "URL", env = "AORTA_MU_URL", default_value = "http://127.0.0.1:4002")]
-    mu: String,
+    pub(crate) mu: String,
     /// The compute unit
     #[arg(long, value_name = "URL", env = "AORTA_CU_URL", default_value = "http://127.0.0.1:4004")]
-    cu: String,
+    pub(crate) cu: String,
     /// The scheduler unit
     #[arg(long, value_name = "URL", env = "AORTA_SU_URL", default_value = "http://127.0.0.1:4003")]
-    su: String,
+    pub(crate) su: String,
     /// The gateway
     #[arg(long, value_name = "URL", env = "AORTA_GATEWAY_URL", default_value = "http://127.0.0.1:4000")]
-    gateway: String,
+    pub(crate) gateway: String,
 }
 
 /// Who signs.
@@ -65,10 +68,10 @@ pub(crate) enum Client {
     /// Make a process; prints its id
     Spawn {
         /// Its module [default: the newest at the gateway]
-        #[arg(long, value_name = "ID", env = "AORTA_MODULE")]
+        #[arg(long, value_name = "ID", env = "AORTA_MODULE", allow_hyphen_values = true)]
         module: Option<Id>,
         /// Its scheduler's address [default: that of the scheduler unit]
-        #[arg(long, value_name = "ADDRESS", env = "AORTA_SCHEDULER")]
+        #[arg(long, value_name = "ADDRESS", env = "AORTA_SCHEDULER", allow_hyphen_values = true)]
         scheduler: Option<String>,
         #[command(flatten)]
         content: Content,
@@ -80,6 +83,7 @@ pub(crate) enum Client {
     /// Send a message; prints its id
     Send {
         /// To this process
+        #[arg(allow_hyphen_values = true)]
         process: Id,
         #[command(flatten)]
         content: Content,
@@ -91,6 +95,7 @@ pub(crate) enum Client {
     /// Have a process run a line of Lua; prints output, messages, gas, receipt
     Eval {
         /// This process
+        #[arg(allow_hyphen_values = true)]
         process: Id,
         /// The line
         code: String,
@@ -102,8 +107,10 @@ pub(crate) enum Client {
     /// Print what a message did
     Result {
         /// In this process
+        #[arg(allow_hyphen_values = true)]
         process: Id,
         /// The message
+        #[arg(allow_hyphen_values = true)]
         message: Id,
         /// The JSON as it is served
         #[arg(long)]
@@ -114,6 +121,7 @@ pub(crate) enum Client {
     /// Print what a process does, from now on
     Tail {
         /// This process
+        #[arg(allow_hyphen_values = true)]
         process: Id,
         /// From its beginning
         #[arg(long)]
@@ -121,6 +129,18 @@ pub(crate) enum Client {
         /// End after so many results
         #[arg(long, value_name = "COUNT")]
         limit: Option<u64>,
+        #[command(flatten)]
+        units: Units,
+    },
+    /// Publish a module; prints its id
+    Publish {
+        /// Its WebAssembly
+        file: PathBuf,
+        /// How it is called
+        #[arg(long, value_name = "FORMAT", default_value = "wasm64-unknown-emscripten-draft_2024_02_15")]
+        module_format: String,
+        #[command(flatten)]
+        wallet: Signing,
         #[command(flatten)]
         units: Units,
     },
@@ -137,12 +157,21 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) fn run(client: Client) -> Result<()> {
-    runtime(1)?.block_on(async {
+    let ended = runtime(1)?.block_on(async {
         let http = Http::new()?;
         match client {
             Client::Spawn { module, scheduler, content, wallet, units } => {
                 let signer = wallet::open_or_create(&wallet.wallet)?;
-                spawn(&http, &units.trimmed(), (module, scheduler), content, &signer).await
+                let (units, data) = (units.trimmed(), content.data()?);
+                let module = match module {
+                    Some(module) => module,
+                    None => newest_module(&http, &units).await?,
+                };
+                let scheduler = match scheduler {
+                    Some(scheduler) => scheduler,
+                    None => post::scheduler(&http, &units).await?,
+                };
+                say(&spawn(&http, &units, (module, &scheduler), content.tags, &data, &signer).await?.to_string())
             }
             Client::Send { process, content, wallet, units } => {
                 let signer = wallet::open_or_create(&wallet.wallet)?;
@@ -163,9 +192,19 @@ pub(crate) fn run(client: Client) -> Result<()> {
                 print_result(&http, &units.trimmed(), process, message).await
             }
             Client::Tail { process, all, limit, units } => tail(&http, &units.trimmed(), process, all, limit).await,
+            Client::Publish { file, module_format, wallet, units } => {
+                let signer = wallet::open_or_create(&wallet.wallet)?;
+                let item = module_item(&file, &module_format, signer)?;
+                say(&publish(&http, &units.trimmed(), item).await?.to_string())
+            }
             Client::Wallet { wallet } => say(&wallet::open_or_create(&wallet.wallet)?.address()),
         }
-    })
+    });
+    match ended {
+        // Whoever reads our output has read enough.
+        Err(error) if error.is::<Unread>() => Ok(()),
+        ended => ended,
+    }
 }
 
 impl Units {
@@ -186,70 +225,6 @@ impl Content {
     }
 }
 
-/// Signs and posts; the item's id.
-async fn post(
-    http: &Http,
-    units: &Units,
-    target: Option<Id>,
-    tags: &[(String, String)],
-    data: &[u8],
-    signer: &Signer,
-) -> Result<Id> {
-    let tags = tags.iter().map(|(name, value)| Tag::new(name, value)).collect();
-    let item = ItemBuilder { target: target.map(|id| id.0), anchor: None, tags, data }.build(signer)?;
-    let id = DataItem::parse(&item)?.id();
-    http.post_item(&units.mu, item).await?;
-    Ok(id)
-}
-
-fn with_ours(mut tags: Vec<(String, String)>, ours: &[(&str, &str)]) -> Vec<(String, String)> {
-    tags.extend(ours.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    tags
-}
-
-async fn send(
-    http: &Http,
-    units: &Units,
-    process: Id,
-    tags: Vec<(String, String)>,
-    data: &[u8],
-    signer: &Signer,
-) -> Result<Id> {
-    let ours = [("SDK", "aorta"), ("Data-Protocol", "ao"), ("Variant", "ao.TN.1"), ("Type", "Message")];
-    post(http, units, Some(process), &with_ours(tags, &ours), data, signer).await
-}
-
-async fn spawn(
-    http: &Http,
-    units: &Units,
-    (module, scheduler): (Option<Id>, Option<String>),
-    content: Content,
-    signer: &Signer,
-) -> Result<()> {
-    let module = match module {
-        Some(module) => module,
-        None => newest_module(http, units).await?,
-    };
-    let scheduler = if let Some(scheduler) = scheduler {
-        scheduler
-    } else {
-        let shown = http.get(&format!("{}/", units.su)).await?;
-        shown["address"].as_str().context("the scheduler unit does not say its address")?.to_owned()
-    };
-    let (data, module) = (content.data()?, module.to_string());
-    let mut tags = content.tags;
-    // Whose word a process takes for what others send it: our messenger says who it is, others' are named by a tag.
-    if !tags.iter().any(|(name, _)| name == "Authority")
-        && let Some(authority) = http.find(&format!("{}/info", units.mu)).await
-        && let Some(authority) = authority["address"].as_str()
-    {
-        tags.push(("Authority".to_owned(), authority.to_owned()));
-    }
-    let ours = [("SDK", "aorta"), ("Data-Protocol", "ao"), ("Variant", "ao.TN.1"), ("Type", "Process")];
-    let tags = with_ours(tags, &[&ours[..], &[("Module", &module), ("Scheduler", &scheduler)]].concat());
-    say(&post(http, units, None, &tags, &data, signer).await?.to_string())
-}
-
 async fn newest_module(http: &Http, units: &Units) -> Result<Id> {
     let query = "query { transactions(tags: [{ name: \"Type\", values: [\"Module\"] }, { name: \"Data-Protocol\", \
                  values: [\"ao\"] }], first: 1, sort: HEIGHT_DESC) { edges { node { id } } } }";
@@ -259,7 +234,7 @@ async fn newest_module(http: &Http, units: &Units) -> Result<Id> {
     id.parse().map_err(|error| anyhow!("the gateway names the module {id:?}: {error}"))
 }
 
-async fn result(http: &Http, units: &Units, process: Id, message: Id) -> Result<Value> {
+pub(crate) async fn result(http: &Http, units: &Units, process: Id, message: Id) -> Result<Value> {
     http.get(&format!("{}/result/{message}?process-id={process}", units.cu)).await
 }
 
