@@ -1,5 +1,7 @@
 //! Why a process cannot be evaluated: never the guest's doing.
 
+use std::sync::Arc;
+
 use ao_log::Nonce;
 use ao_replay::ReplayError;
 use ao_store::StoreError;
@@ -30,7 +32,7 @@ pub enum ExecError {
         process: ProcessId,
         /// Why.
         #[source]
-        source: Box<ReplayError>,
+        source: Arc<ReplayError>,
     },
     /// Its steps may use more gas than this unit gives any. With less they would not be the same.
     #[error("process {process}: its Compute-Limit is {gas}, this unit gives at most {most}")]
@@ -76,12 +78,22 @@ pub enum ExecError {
     /// The workers could not be started.
     #[error("the workers cannot be started")]
     Workers(#[source] rayon::ThreadPoolBuildError),
+    /// The watchdog could not be started.
+    #[error("the watchdog cannot be started")]
+    Watchdog(#[source] std::io::Error),
     /// The evaluation broke off: the unit is stopping, or has a fault of its own.
     #[error("process {process}: the evaluation broke off")]
     BrokeOff {
         /// The process.
         process: ProcessId,
     },
+}
+
+impl ExecError {
+    /// Whether an evaluation took too long for this host.
+    pub fn is_broken_off(&self) -> bool {
+        matches!(self, Self::Replay { source, .. } if source.is_broken_off())
+    }
 }
 
 /// Says of which process an error speaks.
@@ -97,6 +109,6 @@ impl<T> Of<T> for Result<T, StoreError> {
 
 impl<T> Of<T> for Result<T, ReplayError> {
     fn of(self, process: ProcessId) -> Result<T, ExecError> {
-        self.map_err(|source| ExecError::Replay { process, source: Box::new(source) })
+        self.map_err(|source| ExecError::Replay { process, source: Arc::new(source) })
     }
 }

@@ -4,14 +4,15 @@
 //! Invariant: registry and counters are never locked while anything is evaluated.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ao_kernel::{ArtifactCache, Fork};
 use ao_log::Nonce;
-use ao_replay::{ReplayError, SavedState};
+use ao_replay::{ReplayError, SavedState, Watchdog};
 use ao_store::{StepRecord, Store};
 use ao_wire::ProcessId;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -44,6 +45,8 @@ pub struct Options {
     pub checkpoint_every: u64,
     /// Gas that a process may ask for a step; one whose limit is higher is not evaluated.
     pub gas_max: u64,
+    /// For how long an evaluation may run, dry-run or not, before it is broken off as the host's trouble.
+    pub step_max: Duration,
     /// Saved states kept of each process, the newest; at least one.
     pub checkpoints_kept: usize,
     /// Compiled modules.
@@ -63,6 +66,8 @@ pub struct Counts {
     pub opened: AtomicU64,
     /// Processes that gave up their memory.
     pub evicted: AtomicU64,
+    /// Evaluations that took too long for this host.
+    pub broken_off: AtomicU64,
     /// Bytes that processes in memory take.
     pub resident_bytes: AtomicU64,
 }
@@ -93,8 +98,7 @@ pub(crate) struct Shared {
     dry_waiting: AtomicUsize,
     lanes: RwLock<BTreeMap<ProcessId, Arc<Lane>>>,
     clock: AtomicU64,
-    /// What lanes tell the time by.
-    pub(crate) started: Instant,
+    _watchdog: Watchdog,
     results: broadcast::Sender<Arc<[StepRecord]>>,
 }
 
@@ -108,9 +112,10 @@ impl Executor {
             let builder = ThreadPoolBuilder::new().num_threads(threads.max(1));
             builder.thread_name(move |index| format!("{name}-{index}")).build().map_err(ExecError::Workers)
         };
+        let watchdog = Watchdog::start(options.step_max).map_err(ExecError::Watchdog)?;
         let shared = Shared {
             store,
-            modules: Modules::new(options.cache.clone(), options.gas_max),
+            modules: Modules::new(options.cache.clone(), options.gas_max, watchdog.watch().clone()),
             pool: pool(options.workers, "lane")?,
             dry_pool: pool(options.dry_run_workers, "dry-run")?,
             options,
@@ -118,7 +123,7 @@ impl Executor {
             dry_waiting: AtomicUsize::new(0),
             lanes: RwLock::default(),
             clock: AtomicU64::new(0),
-            started: Instant::now(),
+            _watchdog: watchdog,
             results: broadcast::channel(LISTEN_BEHIND_MAX).0,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -189,12 +194,6 @@ impl Executor {
         }
     }
 
-    /// For how long the step has run that a process is at, if it is at one. No result depends on it.
-    pub fn step_time(&self, process: ProcessId) -> Option<Duration> {
-        let began = self.shared.lane(process).step_began()?;
-        Some(self.shared.started.elapsed().saturating_sub(began))
-    }
-
     /// What was done so far.
     pub fn counts(&self) -> &Counts {
         &self.shared.counts
@@ -232,7 +231,7 @@ impl Executor {
             }
             // A fault is told by the reply that is dropped, and ends neither the thread nor the unit.
             if let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(&shared))) {
-                answer(reply, result);
+                answer(reply, result.inspect_err(|error| shared.note(error)));
             }
         });
         answered.await.unwrap_or(Err(ExecError::BrokeOff { process }))
@@ -275,6 +274,17 @@ impl Shared {
     /// A process of its own, as it was after `at`.
     fn open(&self, process: ProcessId, at: Option<Nonce>) -> Result<Box<Hot>, ExecError> {
         Hot::open(&self.store, &self.modules, process, at, None).map(Box::new)
+    }
+
+    /// Counts and logs an evaluation that took too long for this host: it shows in no receipt.
+    pub(crate) fn note(&self, error: &ExecError) {
+        if let ExecError::Replay { process, source } = error
+            && source.is_broken_off()
+        {
+            self.counts.broken_off.fetch_add(1, Ordering::Relaxed);
+            let limit_s = self.options.step_max.as_secs_f64();
+            tracing::error!(%process, %source, cause = source.source().map(tracing::field::display), limit_s, "broken off");
+        }
     }
 
     pub(crate) fn publish(&self, records: &[StepRecord]) {

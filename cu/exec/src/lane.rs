@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ao_kernel::Fork;
 use ao_kernel::message::dedup::Seen;
 use ao_log::Nonce;
+use ao_replay::ReplayError;
 use ao_store::StepRecord;
 use ao_wire::ProcessId;
 use tokio::sync::oneshot;
@@ -47,8 +47,6 @@ pub(crate) struct Lane {
     pub(crate) used: AtomicU64,
     /// Bytes of memory it takes.
     pub(crate) resident: AtomicU64,
-    /// When the step began that it is at, in milliseconds of the executor's time and one more; 0: it is at none.
-    step_began_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -70,8 +68,8 @@ struct State {
 impl Lane {
     pub(crate) fn new(process: ProcessId) -> Self {
         let zero = || AtomicU64::new(0);
-        let (used, resident, step_began_ms) = (zero(), zero(), zero());
-        Self { process, queue: Mutex::default(), state: Mutex::default(), used, resident, step_began_ms }
+        let (used, resident) = (zero(), zero());
+        Self { process, queue: Mutex::default(), state: Mutex::default(), used, resident }
     }
 
     /// Asks for something; whether somebody must now be sent to this lane.
@@ -84,11 +82,6 @@ impl Lane {
     /// Whether the process is in memory.
     pub(crate) fn is_hot(&self) -> bool {
         self.resident.load(Ordering::Relaxed) > 0
-    }
-
-    /// When the step began that it is at, since the executor started.
-    pub(crate) fn step_began(&self) -> Option<Duration> {
-        self.step_began_ms.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
     }
 
     /// Asks for its memory, once; whether somebody must now be sent to this lane.
@@ -109,7 +102,6 @@ impl Lane {
             tracing::error!(process = %self.process, "a fault in the unit broke an evaluation off");
             *state = State::default();
         }
-        self.step_began_ms.store(0, Ordering::Relaxed);
         let resident = state.hot.as_ref().map_or(0, |hot| hot.session.resident_bytes());
         drop(state);
         shared.account(self, resident);
@@ -134,16 +126,20 @@ impl Lane {
                     Ok(false) => return Some(Job::Advance { to, reply }),
                     Err(error) => {
                         *state = State::default();
+                        shared.note(&error);
+                        self.give_up(&error);
                         answer(reply, Err(error));
                     }
                 }
             }
             Job::Fork { reply } => {
                 let fork = self.hot(shared, state).and_then(|hot| fork(hot, self.process));
+                let fork = fork.inspect_err(|error| shared.note(error));
                 answer(reply, fork);
             }
             Job::Memory { reply } => {
                 let memory = self.hot(shared, state).map(Snapshot::of);
+                let memory = memory.inspect_err(|error| shared.note(error));
                 answer(reply, memory);
             }
             Job::Rest { evict, reply } => {
@@ -171,6 +167,25 @@ impl Lane {
         None
     }
 
+    /// Tells an evaluation that took too long for this host also to those who would each wait for it once more.
+    fn give_up(&self, error: &ExecError) {
+        let ExecError::Replay { source, .. } = error else { return };
+        let at = match &**source {
+            ReplayError::Machine { nonce, .. } if source.is_broken_off() => *nonce,
+            _ => return,
+        };
+        let mut queue = self.queue();
+        let waits = |job: &Job| matches!(job, Job::Advance { to, .. } if *to >= at);
+        let (waiting, rest): (VecDeque<Job>, _) = std::mem::take(&mut queue.jobs).into_iter().partition(waits);
+        queue.jobs = rest;
+        drop(queue);
+        for job in waiting {
+            if let Job::Advance { reply, .. } = job {
+                answer(reply, Err(ExecError::Replay { process: self.process, source: Arc::clone(source) }));
+            }
+        }
+    }
+
     /// A slice of evaluation; whether `to` was reached.
     fn advance(&self, shared: &Shared, state: &mut State, to: Nonce) -> Result<bool, ExecError> {
         let process = self.process;
@@ -181,14 +196,24 @@ impl Lane {
         }
         let end = Nonce((to.0 + 1).min(next.0 + SLICE_STEPS));
         let mut records: Vec<StepRecord> = Vec::new();
+        let mut failed = None;
         for entry in shared.store.entries(process, next, end).of(process)? {
-            self.step_began_ms.store(shared.started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
-            records.push(hot.step(&shared.store, &entry.of(process)?)?);
+            match entry.of(process).and_then(|entry| hot.step(&shared.store, &entry)) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
         }
+        // What came before a step that cannot be made is not made again for it.
         let reached = Nonce(next.0 + records.len() as u64);
         shared.store.put_results(&records).of(process)?;
         shared.counts.steps.fetch_add(records.len() as u64, Ordering::Relaxed);
         shared.publish(&records);
+        if let Some(error) = failed {
+            return Err(error);
+        }
         if hot.unsaved >= shared.options.checkpoint_every {
             save(shared, hot)?;
         }

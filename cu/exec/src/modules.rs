@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ao_commit::CheckpointPolicy;
-use ao_kernel::{ArtifactCache, Module, Tracker};
+use ao_kernel::{ArtifactCache, Module, Tracker, Watch};
 use ao_log::ProcessInfo;
 use ao_replay::{ReplayError, Setup};
 use ao_store::Store;
@@ -20,12 +20,13 @@ type Slot = Arc<Mutex<Option<Module>>>;
 pub(crate) struct Modules {
     cache: Option<ArtifactCache>,
     gas_max: u64,
+    watch: Watch,
     loaded: Mutex<BTreeMap<ModuleId, Slot>>,
 }
 
 impl Modules {
-    pub(crate) fn new(cache: Option<ArtifactCache>, gas_max: u64) -> Self {
-        Self { cache, gas_max, loaded: Mutex::default() }
+    pub(crate) fn new(cache: Option<ArtifactCache>, gas_max: u64, watch: Watch) -> Self {
+        Self { cache, gas_max, watch, loaded: Mutex::default() }
     }
 
     /// All that is fixed for a stored process.
@@ -56,7 +57,7 @@ impl Modules {
         std::thread::scope(|scope| {
             let compiling = scope.spawn(|| Module::load(&stored.wasm, format, self.cache.as_ref()));
             match compiling.join() {
-                Ok(module) => Ok(module?),
+                Ok(module) => Ok(module?.watched(&self.watch)),
                 Err(fault) => std::panic::resume_unwind(fault),
             }
         })

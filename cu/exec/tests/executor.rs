@@ -6,12 +6,13 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use ao_commit::CheckpointPolicy;
 use ao_exec::{DryRun, ExecError, Executor, Options};
 use ao_kernel::{Module, Tracker};
 use ao_log::Nonce;
-use ao_replay::{Session, Setup};
+use ao_replay::{ReplayError, Session, Setup};
 use ao_store::{Position, Store, TwinDisk};
 use ao_tests::{Guest, LogBuilder};
 use ao_wire::ProcessId;
@@ -49,6 +50,10 @@ fn keep(store: &Store, log: &LogBuilder) {
 }
 
 fn executor(store: &Arc<Store>, memory_bytes_max: u64) -> Executor {
+    executor_within(store, memory_bytes_max, Duration::from_secs(600))
+}
+
+fn executor_within(store: &Arc<Store>, memory_bytes_max: u64, step_max: Duration) -> Executor {
     let options = Options {
         workers: 3,
         dry_run_workers: 2,
@@ -56,6 +61,7 @@ fn executor(store: &Arc<Store>, memory_bytes_max: u64) -> Executor {
         memory_bytes_max,
         checkpoint_every: 25,
         gas_max: 9_000_000_000_000,
+        step_max,
         checkpoints_kept: 100,
         cache: None,
     };
@@ -182,6 +188,42 @@ fn nothing_is_told_that_a_full_disk_did_not_keep() {
     disk.free_space();
     wait(executor.advance(process, Nonce(MESSAGES))).unwrap();
     assert_eq!(stored(&store, process), alone(&log));
+}
+
+#[test]
+fn a_step_that_is_broken_off_harms_nothing_and_gives_its_receipt_when_it_is_given_time() {
+    // A second or two of work, and then out of gas.
+    let tags = [("Compute-Limit", "500000000000")];
+    let endless = LogBuilder::numbered(&Guest::load("spin", 64), &tags, 7);
+    let endless = ["one", "two", "now!", "three"].into_iter().fold(endless, LogBuilder::message);
+    let other = log(0, MESSAGES);
+    let store = Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
+    keep(&store, &endless);
+    keep(&store, &other);
+    let process = endless.process_id();
+    let hasty = executor_within(&store, 1 << 30, Duration::from_millis(400));
+    std::thread::scope(|scope| {
+        // The second and third wait for the same step and are told with the first.
+        let waiting = [3, 4, 4].map(|to| {
+            let hasty = &hasty;
+            scope.spawn(move || wait(hasty.advance(process, Nonce(to))).unwrap_err())
+        });
+        wait(hasty.advance(other.process_id(), Nonce(MESSAGES))).unwrap();
+        for waiting in waiting {
+            let error = waiting.join().unwrap();
+            assert!(error.is_broken_off(), "{error}");
+            let ExecError::Replay { process: of, source } = error else { unreachable!() };
+            assert!(of == process && matches!(*source, ReplayError::Machine { nonce: Nonce(3), .. }), "{source}");
+        }
+    });
+    assert_eq!(stored(&store, process).len(), 3, "what came before it is kept, of itself there is nothing");
+    // The process is there for whoever asks for what it has.
+    wait(hasty.advance(process, Nonce(2))).unwrap();
+    wait(hasty.dry_run(process, dry_run(), None)).unwrap();
+    drop(hasty);
+    wait(executor(&store, 1 << 30).advance(process, Nonce(4))).unwrap();
+    assert_eq!(stored(&store, process), alone(&endless));
+    assert_eq!(stored(&store, other.process_id()), alone(&other));
 }
 
 #[test]

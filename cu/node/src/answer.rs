@@ -72,7 +72,8 @@ impl Refusal {
                 UnitError::Exec(ExecError::Replay { source, .. }) if !source.is_host() => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
-                UnitError::Stopping | UnitError::Stuck { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                UnitError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+                UnitError::Exec(error) if error.is_broken_off() => StatusCode::SERVICE_UNAVAILABLE,
                 UnitError::Store(_) | UnitError::Exec(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }

@@ -76,7 +76,7 @@ pub(crate) struct Settings {
     /// Gas that a process may ask for a step; those with a higher limit are not evaluated [default: 9000000000000]
     #[arg(long, value_name = "GAS", env = "AORTA_GAS_MAX")]
     gas_max: Option<u64>,
-    /// Seconds after which nobody waits for a step any longer; it goes on [default: 600]
+    /// Seconds after which an evaluation is broken off, as this host's trouble and without a result [default: 600]
     #[arg(long, value_name = "SECONDS", env = "AORTA_STEP_SECONDS")]
     step_s_max: Option<u64>,
     /// Seconds to finish what was begun when told to stop [default: 30]

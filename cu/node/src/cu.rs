@@ -72,20 +72,14 @@ pub(crate) fn open(config: Config, stopping: watch::Receiver<bool>) -> Result<Ar
         memory_bytes_max: config.memory_mib_max << 20,
         checkpoint_every: config.checkpoint_every,
         gas_max: config.gas_max,
+        step_max: Duration::from_secs(config.step_s_max),
         checkpoints_kept: config.checkpoints_kept,
         cache: Some(cache),
     };
     let executor = Executor::new(Arc::clone(&store), options)?;
     let (scheduler, gateway) = clients(&config)?;
     Ok(Arc::new(Context {
-        unit: Arc::new(Unit::new(
-            store,
-            executor,
-            scheduler,
-            gateway,
-            Duration::from_secs(config.step_s_max),
-            config.allow_owner.clone(),
-        )),
+        unit: Arc::new(Unit::new(store, executor, scheduler, gateway, config.allow_owner.clone())),
         dry_run_rate: RateLimit::new(config.dry_run_rate),
         metrics: Metrics::default(),
         stopping,

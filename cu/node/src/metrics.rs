@@ -51,6 +51,7 @@ impl Metrics {
             ("aorta_states_saved_total", "counter", "States of processes saved.", &counts.saved),
             ("aorta_processes_opened_total", "counter", "Processes brought into memory.", &counts.opened),
             ("aorta_processes_evicted_total", "counter", "Processes that gave up their memory.", &counts.evicted),
+            ("aorta_broken_off_total", "counter", "Evaluations too long for this host.", &counts.broken_off),
             ("aorta_resident_bytes", "gauge", "Memory that guests wrote, with its images.", &counts.resident_bytes),
             ("aorta_http_unknown_routes_total", "counter", "Requests for no route.", &self.elsewhere),
         ] {

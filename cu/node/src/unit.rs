@@ -19,8 +19,6 @@ use tokio::task::JoinSet;
 
 /// Assigned transactions asked for at once, and held in memory.
 const ASSIGNED_AT_ONCE: usize = 8;
-/// How often whoever waits looks whether it is worth it.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a question cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +69,6 @@ pub(crate) enum UnitError {
         /// Its id.
         message: Id,
     },
-    /// A step takes too long for anybody to wait.
-    #[error("process {process}: a step has run for {seconds} s; it goes on, ask again later")]
-    Stuck {
-        /// The process.
-        process: ProcessId,
-        /// For how long.
-        seconds: u64,
-    },
     /// Its owner's processes are not served.
     #[error("Access denied for process owner {owner}")]
     Owner {
@@ -96,7 +86,6 @@ pub(crate) struct Unit {
     pub(crate) executor: Executor,
     scheduler: SchedulerClient,
     gateway: GatewayClient,
-    step_max: Duration,
     followers: Mutex<BTreeMap<ProcessId, Arc<Follower>>>,
     /// Whose processes are served; empty for everybody's.
     owners: Vec<String>,
@@ -126,11 +115,10 @@ impl Unit {
         executor: Executor,
         scheduler: SchedulerClient,
         gateway: GatewayClient,
-        step_max: Duration,
         owners: Vec<String>,
     ) -> Self {
         let (followers, counts) = Default::default();
-        Self { store, executor, scheduler, gateway, step_max, followers, owners, counts }
+        Self { store, executor, scheduler, gateway, followers, owners, counts }
     }
 
     /// The step of a message or an assignment, evaluated if it was not yet.
@@ -170,23 +158,7 @@ impl Unit {
         let unit = Arc::clone(self);
         // On a task of its own: what was begun is finished and stored, also if the one who asked goes away.
         let followed = tokio::spawn(async move { unit.follow(process, Some(nonce)).await });
-        self.unless_stuck(process, followed).await
-    }
-
-    /// Waits for a task, but not for one that is at a single step for too long: the host's safety, and no result.
-    async fn unless_stuck(
-        &self,
-        process: ProcessId,
-        mut task: tokio::task::JoinHandle<Result<(), UnitError>>,
-    ) -> Result<(), UnitError> {
-        loop {
-            if let Ok(ended) = tokio::time::timeout(LOOK_EVERY, &mut task).await {
-                return ended.unwrap_or(Err(UnitError::Stopping));
-            }
-            if let Some(time) = self.executor.step_time(process).filter(|time| *time > self.step_max) {
-                return Err(UnitError::Stuck { process, seconds: time.as_secs() });
-            }
-        }
+        followed.await.unwrap_or(Err(UnitError::Stopping))
     }
 
     /// Sees to it that the results are stored up to the present end of the log, unless that was so `max_age` ago.
@@ -198,7 +170,7 @@ impl Unit {
         }
         let (unit, begun) = (Arc::clone(self), Instant::now());
         let followed = tokio::spawn(async move { unit.follow(process, None).await });
-        self.unless_stuck(process, followed).await?;
+        followed.await.unwrap_or(Err(UnitError::Stopping))?;
         *follower.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
         Ok(())
     }

@@ -350,13 +350,18 @@ fn a_process_that_asks_for_more_gas_than_the_unit_gives_is_refused_by_name() {
 }
 
 #[test]
-fn whoever_waits_for_a_step_that_takes_too_long_is_told_and_others_are_served() {
+fn a_step_that_takes_too_long_is_broken_off_whoever_waits_is_told_and_others_are_served() {
     let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
     let (endless, other) = (network.spawn(network.publish(&Guest::load("spin", 64)), 2), counter(&network));
     let (spins, counts) = (network.send(endless, &[], "now!"), network.send(other, &[], "plain"));
     let unit = Unit::start(&network, folder.path(), &["--step-s-max", "1"]);
     let told = unit.get(&format!("/result/{spins}?process-id={endless}"));
     assert_eq!(told.status, 503, "{}", told.text());
-    assert!(told.text().contains("it goes on, ask again later"), "{}", told.text());
+    let said = told.text();
+    for part in [&format!("process {endless}"), "nonce 1", "the host broke the evaluation off after"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
     assert_eq!(result(&unit, other, counts)["Output"], "2");
+    let page = unit.get("/metrics").text();
+    assert!(!page.contains("\naorta_broken_off_total 0\n"), "{page}");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::admission::AdmissionError;
+use crate::breaker::BrokenOff;
 use crate::memory::{MemoryError, Unavailable};
 use crate::rewrite::RewriteError;
 
@@ -49,6 +50,9 @@ pub enum MachineError {
     /// The instance that a rollback needs could not be made.
     #[error("no instance to roll back to")]
     Instantiate(#[from] StartError),
+    /// It took too long for the host.
+    #[error(transparent)]
+    BrokenOff(#[from] BrokenOff),
     /// A step that succeeded before failed when it was repeated after a rollback: the machine is not deterministic.
     #[error("a step failed when it was repeated after a rollback")]
     RollbackDiverged,
@@ -86,6 +90,9 @@ pub enum StartError {
     /// The guest did not survive its own start-up.
     #[error("the module failed to start: {0}")]
     Boot(String),
+    /// It took too long for the host.
+    #[error(transparent)]
+    BrokenOff(#[from] BrokenOff),
     /// A checkpoint does not fit the module.
     #[error("the checkpoint does not fit the module: {0}")]
     Checkpoint(&'static str),

@@ -86,12 +86,12 @@ impl Fork {
     /// The host's trouble only; what goes wrong in the guest is in the answer.
     pub fn step(mut self, message_json: &str) -> Result<Step, StartError> {
         self.instance.set_quiet(true);
-        let mut step = evaluate(&mut *self.instance, &self.env_json, message_json);
+        let mut step = evaluate(&mut *self.instance, &self.env_json, message_json)?;
         if step.interrupt == Some(Interrupt::MustUnwind) {
             self.instance.mapping_mut().take_back(self.lease.file())?;
             self.take_up(Some(&self.lease.content()))?;
             self.instance.set_quiet(false);
-            step = evaluate(&mut *self.instance, &self.env_json, message_json);
+            step = evaluate(&mut *self.instance, &self.env_json, message_json)?;
         }
         if let Some(error) = self.instance.take_failure() {
             return Err(error.into());

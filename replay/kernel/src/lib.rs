@@ -9,6 +9,7 @@
 //! Invariant: a step depends on module, state, message and environment, and on nothing else; a failed step leaves no trace.
 
 pub mod admission;
+mod breaker;
 mod engine;
 mod error;
 mod fork;
@@ -24,6 +25,7 @@ pub mod profile;
 pub mod result;
 pub mod rewrite;
 
+pub use breaker::{BrokenOff, Evaluation, Watch};
 pub use engine::{ArtifactCache, Engine};
 pub use error::{EngineError, LoadError, MachineError, StartError};
 pub use fork::Fork;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::breaker::BrokenOff;
 use crate::engine::{Instance, Tables};
 use crate::error::{MachineError, StartError};
 use crate::fork::{Fork, Idle};
@@ -119,12 +120,12 @@ impl Machine {
     ) -> Result<Self, StartError> {
         let mut instance = module.instantiate(limits)?;
         instance
-            .with(|guest| {
+            .evaluate(|guest| {
                 host::bounded(guest, |guest| {
                     start(guest)?;
                     host::boot(guest)
                 })
-            })
+            })?
             .map_err(|interrupt| StartError::Boot(format!("{interrupt:?}")))?;
         let mut machine = Self::assemble(instance, env_json, tracker)?;
         // The first message loads libraries, which is where modules ask for WeaveDrive.
@@ -193,7 +194,8 @@ impl Machine {
     /// Applies one message: the JSON that `message` builds.
     ///
     /// # Errors
-    /// The host's trouble only; what goes wrong in the guest is in the answer.
+    /// The host's trouble only; what goes wrong in the guest is in the answer. After [`MachineError::BrokenOff`] the process
+    /// must be brought back from what was saved of it: this machine gives that error for ever.
     pub fn step(&mut self, message_json: &str) -> Result<Step, MachineError> {
         if self.pending.len() >= self.image_every || self.pending_bytes() >= PENDING_BYTES_MAX {
             self.take_image()?;
@@ -201,11 +203,11 @@ impl Machine {
         }
         self.instance.set_quiet(self.loud_steps == 0);
         self.loud_steps = self.loud_steps.saturating_sub(1);
-        let mut step = self.evaluate(message_json);
+        let mut step = self.evaluate(message_json)?;
         if step.interrupt == Some(Interrupt::MustUnwind) {
             self.roll_back()?;
             self.loud_steps = LOUD_STEPS;
-            step = self.evaluate(message_json);
+            step = self.evaluate(message_json)?;
         }
         if let Some(error) = self.instance.take_failure() {
             return Err(error.into());
@@ -224,6 +226,7 @@ impl Machine {
     /// # Errors
     /// The host's trouble.
     pub fn commit(&mut self, mut changed: impl FnMut(u32)) -> Result<Registers, MachineError> {
+        self.instance.breaker().check()?;
         self.take_image()?;
         let memory_bytes = self.memory().len() as u64;
         for index in std::mem::take(&mut self.touched) {
@@ -242,6 +245,7 @@ impl Machine {
     /// # Errors
     /// The host's trouble.
     pub fn fork(&mut self, module: &Module, limits: &ProcessLimits) -> Result<Fork, StartError> {
+        self.instance.breaker().check()?;
         if !self.pending.is_empty() {
             self.take_image()?;
         }
@@ -287,7 +291,7 @@ impl Machine {
         self.pending.iter().map(String::len).sum()
     }
 
-    fn evaluate(&mut self, message_json: &str) -> Step {
+    fn evaluate(&mut self, message_json: &str) -> Result<Step, BrokenOff> {
         evaluate(&mut *self.instance, &self.env_json, message_json)
     }
 
@@ -312,7 +316,7 @@ impl Machine {
         self.instance.set_tables(&self.tables);
         *self.instance.host() = self.host.clone();
         for message_json in std::mem::take(&mut self.pending) {
-            if self.evaluate(&message_json).evaluated.keeps_previous_memory() {
+            if self.evaluate(&message_json)?.evaluated.keeps_previous_memory() {
                 return Err(MachineError::RollbackDiverged);
             }
         }
@@ -323,11 +327,15 @@ impl Machine {
 }
 
 /// Gives one message to an instance, whatever becomes of its memory afterwards.
-pub(crate) fn evaluate(instance: &mut (dyn Instance + 'static), env_json: &str, message_json: &str) -> Step {
-    let (answer, left) = instance.with(|guest| {
+pub(crate) fn evaluate(
+    instance: &mut (dyn Instance + 'static),
+    env_json: &str,
+    message_json: &str,
+) -> Result<Step, BrokenOff> {
+    let (answer, left) = instance.evaluate(|guest| {
         let answer = host::bounded(guest, |guest| host::handle(guest, message_json, env_json));
         (answer, guest.gas_left())
-    });
+    })?;
     let gas = instance.host().compute_max().saturating_add_signed(-left);
     let gas_used = instance.host().gas_used() as u64;
     let (evaluated, interrupt) = match answer {
@@ -341,7 +349,7 @@ pub(crate) fn evaluate(instance: &mut (dyn Instance + 'static), env_json: &str, 
             (result::merge(Err(failure), gas_used), Some(interrupt))
         }
     };
-    Step { evaluated, interrupt, gas, gas_used }
+    Ok(Step { evaluated, interrupt, gas, gas_used })
 }
 
 /// Runs the module's start function, if it has one, under the same guards as everything else.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use crate::admission::{self, AdmissionLimits, Facts};
+use crate::breaker::Watch;
 use crate::engine::{ArtifactCache, Compiled, Engine, Instance, Terms};
 use crate::error::{LoadError, StartError};
 use crate::host::{self, HostState, ModuleFormat, ValType};
@@ -23,6 +24,7 @@ pub struct Module {
     engine: Engine,
     format: ModuleFormat,
     hash: [u8; 32],
+    watch: Option<Watch>,
 }
 
 impl Module {
@@ -51,15 +53,38 @@ impl Module {
                 // An artifact exists only of a module that these very limits and features let in.
                 let admission = format!("{:?} {:?}", AdmissionLimits::default(), admission::FEATURES);
                 let identity: [&[u8]; 4] = [&hash, format.tag().as_bytes(), profile.as_bytes(), admission.as_bytes()];
-                Compiled::wasmer(|| compilable(wasm, format), &identity, cache)?
+                Compiled::wasmer(
+                    || compilable(&instrumented(wasm, format, Some(Charging::DEFAULT))?),
+                    &identity,
+                    cache,
+                )?
             }
-            Engine::Wasmi => Compiled::wasmi(&rewrite::host_memory(&instrumented(wasm, format)?)?)?,
+            Engine::Wasmi => {
+                Compiled::wasmi(&rewrite::host_memory(&instrumented(wasm, format, Some(Charging::DEFAULT))?)?)?
+            }
             Engine::Original => {
                 let facts = admit(wasm, format)?;
                 Compiled::wasmi(&rewrite::host_memory(&rewrite::expose(&without_exceptions(wasm, &facts)?)?)?)?
             }
         };
-        Ok(Self { compiled, engine, format, hash })
+        Ok(Self { compiled, engine, format, hash, watch: None })
+    }
+
+    /// Compiles `wasm` so that it counts no gas but that of host calls, to measure what counting costs. Whatever else it
+    /// gives is as it should be; receipts of it would be worth nothing.
+    ///
+    /// # Errors
+    /// As [`Module::load`].
+    #[cfg(feature = "uncounted")]
+    pub fn load_uncounted(wasm: &[u8], format: ModuleFormat) -> Result<Self, LoadError> {
+        let compiled = Compiled::wasmer(|| compilable(&instrumented(wasm, format, None)?), &[], None)?;
+        Ok(Self { compiled, engine: Engine::Wasmer, format, hash: *blake3::hash(wasm).as_bytes(), watch: None })
+    }
+
+    /// The same module, what runs on whose instances can be broken off through `watch`.
+    #[must_use]
+    pub fn watched(self, watch: &Watch) -> Self {
+        Self { watch: Some(watch.clone()), ..self }
     }
 
     /// BLAKE3 of the module's bytes as published.
@@ -84,7 +109,11 @@ impl Module {
         }
         let pages_max = (limits.memory_bytes_max / WASM_PAGE_BYTES).min(65_535) as u32;
         let host = HostState::new(self.format, limits.compute_max, limits.memory_bytes_max);
-        self.compiled.instantiate(Terms { format: self.format, host, pages_max })
+        let instance = self.compiled.instantiate(Terms { format: self.format, host, pages_max })?;
+        if let Some(watch) = &self.watch {
+            watch.add(instance.breaker());
+        }
+        Ok(instance)
     }
 }
 
@@ -104,7 +133,7 @@ fn without_exceptions<'m>(wasm: &'m [u8], facts: &Facts) -> Result<Cow<'m, [u8]>
 }
 
 /// From a module as published to what all engines must agree on.
-fn instrumented(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
+fn instrumented(wasm: &[u8], format: ModuleFormat, gas: Option<Charging>) -> Result<Vec<u8>, LoadError> {
     let facts = admit(wasm, format)?;
     let metered;
     let wasm = if format.is_metering() {
@@ -114,15 +143,14 @@ fn instrumented(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError>
     } else {
         wasm
     };
-    let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas: Some(Charging::DEFAULT) };
+    let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas };
     Ok(rewrite::instrument(&without_exceptions(wasm, &facts)?, &plan)?)
 }
 
 /// And on to what the compiler takes.
-fn compilable(wasm: &[u8], format: ModuleFormat) -> Result<Vec<u8>, LoadError> {
-    let instrumented = instrumented(wasm, format)?;
-    let quiet = rewrite::quieten(&instrumented)?;
-    Ok(rewrite::lower(quiet.as_ref().unwrap_or(&instrumented))?)
+fn compilable(instrumented: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let quiet = rewrite::quieten(instrumented)?;
+    Ok(rewrite::lower(quiet.as_deref().unwrap_or(instrumented))?)
 }
 
 fn host_type(ty: wasmparser::ValType) -> Option<ValType> {

@@ -11,7 +11,9 @@
 
 mod rewrite_support;
 
-use ao_kernel::rewrite::{DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_START, Plan, RewriteError, instrument, lower};
+use ao_kernel::rewrite::{
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FLOOR, EXPORT_GAS, EXPORT_START, Plan, RewriteError, instrument, lower,
+};
 use rewrite_support::{Machine, Outcome, Trap, V, Wasmer, Wasmi};
 
 const NAN64: u64 = 0xFFF8_0000_0000_0000;
@@ -262,7 +264,8 @@ fn state_is_exported_under_hidden_names_and_start_waits_for_the_host() {
             names.extend(section.into_iter().map(|export| export.expect("valid").name.to_owned()));
         }
     }
-    assert_eq!(names, ["aorta:m", "aorta:g1", "aorta:g2", "aorta:t0", "aorta:t1", EXPORT_START, EXPORT_DEPTH]);
+    let guests = ["aorta:m", "aorta:g1", "aorta:g2", "aorta:t0", "aorta:t1", EXPORT_START];
+    assert_eq!(names, [&guests[..], &[EXPORT_DEPTH, EXPORT_GAS, EXPORT_FLOOR]].concat());
 }
 
 #[test]

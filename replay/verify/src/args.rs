@@ -80,6 +80,9 @@ pub(crate) struct Evaluate {
     /// What evaluates: the compiler, the interpreter, or both, compared step by step
     #[arg(long, value_name = "NAME", default_value = "wasmer")]
     pub(crate) engine: EngineChoice,
+    /// Break a step off that takes more seconds than these, and end with 4
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) step_s_max: Option<u64>,
     /// Let wasmi run the module's functions as published, without gas, canonical NaNs and counted stack
     #[arg(long)]
     pub(crate) original: bool,

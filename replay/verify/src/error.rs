@@ -205,6 +205,11 @@ impl ReplayError {
         }
     }
 
+    /// Whether an evaluation took too long for the host.
+    pub fn is_broken_off(&self) -> bool {
+        matches!(self, Self::Start(StartError::BrokenOff(_)) | Self::Machine { source: MachineError::BrokenOff(_), .. })
+    }
+
     /// Whether the host is to blame and not the input.
     pub fn is_host(&self) -> bool {
         matches!(
@@ -214,7 +219,12 @@ impl ReplayError {
                 | Self::Io { .. }
                 | Self::Chain(_)
                 | Self::Tree(_)
-                | Self::Start(StartError::Memory(_) | StartError::Tracker(_) | StartError::Instantiate(_))
+                | Self::Start(
+                    StartError::Memory(_)
+                        | StartError::Tracker(_)
+                        | StartError::Instantiate(_)
+                        | StartError::BrokenOff(_)
+                )
                 | Self::Load(LoadError::Compile(_) | LoadError::Serialize(_))
         ) || matches!(self, Self::ReceiptLog(error) if error.is_host())
     }

@@ -3,7 +3,7 @@
 //! A [`Source`] is a log; [`run()`] evaluates it and shows every step to an observer; [`verify()`] compares with recorded
 //! receipts; [`pack()`] records them. [`Session`] is one process for those who bring their own entries.
 //!
-//! Not here: networks, clocks, async runtimes.
+//! Not here: networks, clocks (but for the [`Watchdog`]'s), async runtimes.
 //! Invariant: the same inputs give the same receipts, whatever the options that are not part of them.
 
 mod assigned;
@@ -16,6 +16,7 @@ mod run;
 mod session;
 mod source;
 mod verify;
+mod watchdog;
 
 pub use checkpoint::{resume, save};
 pub use error::ReplayError;
@@ -25,3 +26,4 @@ pub use run::{Observed, Observer, Options, Report, policy_of, run};
 pub use session::{Commitment, Session, Setup, StepReport};
 pub use source::{LoggedStep, SavedState, Source, SourceError};
 pub use verify::{Divergence, Verdict, verify};
+pub use watchdog::Watchdog;

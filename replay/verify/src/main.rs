@@ -9,11 +9,12 @@ mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ao_commit::CheckpointPolicy;
-use ao_kernel::{ArtifactCache, Engine, Tracker};
+use ao_kernel::{ArtifactCache, Engine, Tracker, Watch};
 use ao_log::{Duplicates, Nonce};
-use ao_replay::{Contents, Observed, Options, ReplayError, Report, Source, Verdict, pack, run, verify};
+use ao_replay::{Contents, Observed, Options, ReplayError, Report, Source, Verdict, Watchdog, pack, run, verify};
 use args::{Cli, Command, EngineChoice, Evaluate, Show, TrackerChoice};
 use clap::Parser;
 use progress::Progress;
@@ -33,29 +34,44 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    if let Some(Evaluate { from: Some(from), to: Some(to), .. }) = cli.command.evaluate()
-        && from > to
-    {
-        return usage("--from lies after --to");
+    if let Some(text) = misuse(&cli.command) {
+        return usage(text);
     }
-    if let Some(Evaluate { engine: EngineChoice::Wasmer, original: true, .. }) = cli.command.evaluate() {
-        return usage("--original is for --engine wasmi or both");
+    let step_s_max = cli.command.evaluate().and_then(|evaluate| evaluate.step_s_max);
+    match step_s_max.map(|seconds| Watchdog::start(Duration::from_secs(seconds))).transpose() {
+        Ok(watchdog) => execute(cli.command, watchdog.as_ref().map(Watchdog::watch)),
+        Err(error) => {
+            complain(&format!("no thread for --step-s-max: {error}"));
+            ExitCode::from(HOST)
+        }
     }
-    if writes_receipts(&cli.command)
-        && let Some(Evaluate { engine: EngineChoice::Wasmi, original: true, .. }) = cli.command.evaluate()
-    {
-        return usage("--original counts no gas, so its receipts are not worth writing");
+}
+
+/// What of a command contradicts itself.
+fn misuse(command: &Command) -> Option<&'static str> {
+    match command.evaluate()? {
+        Evaluate { from: Some(from), to: Some(to), .. } if from > to => Some("--from lies after --to"),
+        Evaluate { engine: EngineChoice::Wasmer, original: true, .. } => {
+            Some("--original is for --engine wasmi or both")
+        }
+        Evaluate { engine: EngineChoice::Wasmi, original: true, .. } if writes_receipts(command) => {
+            Some("--original counts no gas, so its receipts are not worth writing")
+        }
+        _ => None,
     }
-    ExitCode::from(match cli.command {
+}
+
+fn execute(command: Command, watch: Option<&Watch>) -> ExitCode {
+    ExitCode::from(match command {
         Command::Pack(args) => {
             let contents = Contents { detach_module: args.detach_module, checkpoint_every: args.checkpoint_every };
-            let options = options(&args.evaluate, args.strict);
+            let options = options(&args.evaluate, args.strict, watch);
             one(&args.source, &args.show, &args.evaluate, |source, progress| {
                 pack(source, &options, contents, &args.output, progress).map(|report| (report, None))
             })
         }
         Command::Run(args) => {
-            let options = options(&args.evaluate, args.strict);
+            let options = options(&args.evaluate, args.strict, watch);
             if let Some(output) = &args.output {
                 if args.sources.len() > 1 || args.evaluate.from.is_some() {
                     return usage("--output takes one source, from its beginning");
@@ -73,13 +89,13 @@ fn main() -> ExitCode {
             if let Some(folder) = args.bundles.iter().find(|path| path.is_dir()) {
                 return usage(&format!("{}: a log folder has no receipts to verify: pack it first", folder.display()));
             }
-            let options = options(&args.evaluate, false);
+            let options = options(&args.evaluate, false, watch);
             many(&args.bundles, args.workers, &args.show, &args.evaluate, |source, progress| {
                 verify(source, &options, progress).map(|(report, verdict)| (report, Some(verdict)))
             })
         }
         Command::Inspect(args) => ended(inspect::inspect(&args)),
-        Command::Trace(args) => ended(trace::trace(&args, &options(&args.evaluate, false))),
+        Command::Trace(args) => ended(trace::trace(&args, &options(&args.evaluate, false, watch))),
         Command::Prove(args) => ended(prove::prove(&args)),
         Command::CheckResult(args) => ended(prove::check_result(&args)),
     })
@@ -90,7 +106,7 @@ fn writes_receipts(command: &Command) -> bool {
     matches!(command, Command::Pack(_) | Command::Run(args::Run { output: Some(_), .. }))
 }
 
-fn options(args: &Evaluate, strict: bool) -> Options {
+fn options(args: &Evaluate, strict: bool, watch: Option<&Watch>) -> Options {
     let wasmi = if args.original { Engine::Original } else { Engine::Wasmi };
     let (engine, second) = match args.engine {
         EngineChoice::Wasmer => (Engine::Wasmer, None),
@@ -113,6 +129,7 @@ fn options(args: &Evaluate, strict: bool) -> Options {
         engine,
         second,
         policy: if strict { CheckpointPolicy::STRICT } else { CheckpointPolicy::default() },
+        watch: watch.cloned(),
     }
 }
 
@@ -168,10 +185,14 @@ fn ended(result: Result<(), ReplayError>) -> u8 {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "the command's own errors")]
 fn usage(text: &str) -> ExitCode {
-    eprintln!("replay: {text}");
+    complain(text);
     ExitCode::from(USAGE)
+}
+
+#[allow(clippy::print_stderr, reason = "the command's own errors")]
+fn complain(text: &str) {
+    eprintln!("replay: {text}");
 }
 
 fn failed(path: &Path, error: &ReplayError, json: bool) -> u8 {

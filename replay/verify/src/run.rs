@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ao_commit::{CheckpointPolicy, Hash};
 use ao_kernel::profile::Profile;
-use ao_kernel::{ArtifactCache, Engine, Module, Tracker};
+use ao_kernel::{ArtifactCache, Engine, Module, Tracker, Watch};
 use ao_log::{Assigned, Duplicates, LogSummary, LogVerifier, Nonce, Signatures, VerifyOptions};
 use ao_wire::{DataItem, ModuleId, ProcessId};
 use rayon::prelude::*;
@@ -47,6 +47,8 @@ pub struct Options {
     pub second: Option<Engine>,
     /// Where receipts carry state roots, if the source does not say.
     pub policy: CheckpointPolicy,
+    /// Through what evaluations can be broken off.
+    pub watch: Option<Watch>,
 }
 
 impl Default for Options {
@@ -62,6 +64,7 @@ impl Default for Options {
             engine: Engine::default(),
             second: None,
             policy: CheckpointPolicy::default(),
+            watch: None,
         }
     }
 }
@@ -150,6 +153,7 @@ fn setups(source: &mut Source, options: &Options) -> Result<(Vec<Setup>, bool), 
     let policy = policy_of(source, options.policy)?;
     let setup = |engine| {
         let module = Module::load_on(engine, &wasm, format, options.cache.as_ref())?;
+        let module = options.watch.iter().fold(module, Module::watched);
         Setup::new(&source.process, &source.module, module, policy, options.tracker)
     };
     let setups: Result<_, ReplayError> = [options.engine].into_iter().chain(options.second).map(setup).collect();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ao_commit::{Outcome, Receipt};
 use ao_log::Nonce;
+use ao_tests::LogBuilder;
 use serde_json::Value;
 use support::{Place, arguments, text};
 
@@ -144,6 +145,18 @@ fn what_cannot_be_read_exits_with_3() {
     let none = place.replay(["verify", "--json", "--from", "6", &text(&bundle)]);
     assert_eq!(none.code, Some(3), "{none:?}");
     assert_eq!(json(&none.out)["verdict"], serde_json::json!({ "incomplete": { "nonce": null } }));
+}
+
+#[test]
+fn a_step_that_takes_longer_than_was_asked_for_exits_with_4_and_decides_nothing() {
+    let place = Place::new("spin");
+    let path = place.path("endless");
+    LogBuilder::new(&place.guest, &[]).message("plain").message("now!").write(&path);
+    let ended = place.replay(["run", "--step-s-max", "1", &text(&path)]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.err.contains("nonce 2") && ended.err.contains("broke the evaluation off"), "{}", ended.err);
+    let ended = place.replay(["run", "--step-s-max", "1", "--to", "1", &text(&path)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
 #[test]

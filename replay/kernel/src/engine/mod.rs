@@ -9,6 +9,9 @@ mod wasmi;
 
 pub use cache::ArtifactCache;
 
+use std::sync::Arc;
+
+use crate::breaker::{Breaker, BrokenOff};
 use crate::error::{LoadError, MachineError, StartError};
 use crate::guest::{Guest, Val};
 use crate::host::{HostState, ModuleFormat};
@@ -17,7 +20,7 @@ use crate::profile::STACK_LIMIT;
 
 /// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
 /// admission too, since a module whose artifact is found was admitted when that was made.
-const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 7";
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 8";
 
 /// What runs a module. No choice changes a result or a state, except that [`Engine::Original`] counts no gas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +87,9 @@ pub(crate) trait Instance: Send {
 
     fn host(&mut self) -> &mut HostState;
 
+    /// By what another thread breaks it off.
+    fn breaker(&self) -> &Arc<Breaker>;
+
     /// The guest's mutable globals by index, as their bits.
     fn globals(&mut self) -> Vec<(u32, Val)>;
 
@@ -107,14 +113,17 @@ pub(crate) trait Instance: Send {
 }
 
 impl dyn Instance {
-    /// Runs `f` with this instance as the guest, on a whole stack.
-    pub(crate) fn with<T>(&mut self, f: impl FnOnce(&mut dyn Guest) -> T) -> T {
+    /// Runs `f` with this instance as the guest, on a whole stack, until it ends or another thread breaks it off.
+    pub(crate) fn evaluate<T>(&mut self, f: impl FnOnce(&mut dyn Guest) -> T) -> Result<T, BrokenOff> {
         let (mut f, mut result) = (Some(f), None);
+        let breaker = Arc::clone(self.breaker());
+        breaker.begin()?;
         self.run(&mut |guest| {
             guest.set_call_depth(STACK_LIMIT as i32);
             result = f.take().map(|f| f(guest));
         });
-        result.expect("`run` calls what it is given once")
+        breaker.end()?;
+        Ok(result.expect("`run` calls what it is given once"))
     }
 }
 

@@ -7,7 +7,7 @@ use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, ConstExpr, ExportKind, Function, GlobalType, ValType};
 use wasmparser::{FunctionBody, Operator};
 
-use super::gas::Charger;
+use super::gas::{Charger, Counters};
 use super::module::{Body, Module, Shape, bounded_memory};
 use super::walk::operators;
 use super::weight::Calls;
@@ -31,7 +31,8 @@ pub struct Plan {
 /// [`EXPORT_GLOBAL_PREFIX`](super::EXPORT_GLOBAL_PREFIX) per mutable global, one of
 /// [`EXPORT_TABLE_PREFIX`](super::EXPORT_TABLE_PREFIX) per table, one of
 /// [`EXPORT_FUNCTION_PREFIX`](super::EXPORT_FUNCTION_PREFIX) per function if the module can change a table,
-/// [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there is a stack limit, and [`EXPORT_GAS`](super::EXPORT_GAS) if there is gas.
+/// [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there is a stack limit, [`EXPORT_GAS`](super::EXPORT_GAS) and
+/// [`EXPORT_FLOOR`](super::EXPORT_FLOOR).
 ///
 /// # Errors
 /// If the module is malformed, uses a feature outside of the admitted set, begins with more than
@@ -47,9 +48,9 @@ pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
         }
         None => None,
     };
-    let unlimited = ConstExpr::i64_const(i64::MAX);
-    let gas =
-        plan.gas.map(|charging| (charging, add_counter(&mut module, super::EXPORT_GAS, ValType::I64, &unlimited)));
+    let mut counter = |name, initial| add_counter(&mut module, name, ValType::I64, &ConstExpr::i64_const(initial));
+    let counters = Counters { gas: counter(super::EXPORT_GAS, i64::MAX), floor: counter(super::EXPORT_FLOOR, 0) };
+    let gas = plan.gas.map(|charging| (charging, counters));
     let mut block_types = BlockTypes::default();
     let mut tables_change = false;
     for (body, type_index) in module.function_bodies() {
@@ -166,7 +167,7 @@ impl BlockTypes {
 struct Job<'j> {
     plan: &'j Plan,
     depth: Option<u32>,
-    gas: Option<(Charging, u32)>,
+    gas: Option<(Charging, Counters)>,
     shape: &'j Shape,
     type_index: u32,
 }
@@ -184,7 +185,8 @@ impl Job<'_> {
             None => None,
         };
         let calls = Calls { imported: self.shape.imported_functions, metering: self.shape.metering_import };
-        let mut charger = self.gas.map(|(charging, gas)| Charger::new(gas, flow::marks(&ops, &calls, charging)));
+        let mut charger =
+            self.gas.map(|(charging, counters)| Charger::new(counters, flow::marks(&ops, &calls, charging)));
         let floats = if self.plan.canonical_nan { nan::visible_results(&ops) } else { vec![None; ops.len()] };
         let mut out = Body::new(pass, body, self.shape.params(self.type_index))?;
         if let Some(charger) = &mut charger {

@@ -14,7 +14,8 @@ use wasmer::{
 };
 
 use super::Compiled;
-use super::linear::{GuestTunables, Linear, TableView};
+use super::linear::{GlobalView, GuestTunables, Linear, TableView};
+use crate::breaker::Breaker;
 use crate::engine::{self, Tables, Terms};
 use crate::error::{MachineError, StartError};
 use crate::guest::{Guest, Interrupt, TrapKind, Val};
@@ -22,8 +23,8 @@ use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
 use crate::memory::{DirtyTracker, Image, Mapping, MemoryError};
 use crate::profile::HOST_CALL_COST;
 use crate::rewrite::{
-    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX, EXPORT_QUIET_PREFIX,
-    EXPORT_QUIET_STATE, EXPORT_QUIET_TABLE, EXPORT_TABLE_PREFIX,
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FLOOR, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX,
+    EXPORT_QUIET_PREFIX, EXPORT_QUIET_STATE, EXPORT_QUIET_TABLE, EXPORT_TABLE_PREFIX,
 };
 
 /// Native stack of each call into compiled code: 16 times what the counter admits, so that the counter runs out first.
@@ -66,6 +67,7 @@ pub(crate) struct Instance {
     tables: Vec<TableView>,
     /// Function indexes by the address compiled code knows the function by.
     functions: BTreeMap<usize, u32>,
+    breaker: Arc<Breaker>,
 }
 
 // SAFETY: everything the store points to belongs to this instance, which alone holds it: its objects, the instance they
@@ -117,14 +119,22 @@ impl Instance {
         let made = std::mem::take(&mut *made.lock().expect("nothing panics while this is locked"));
         let linear = made.linear.ok_or(StartError::NoMemory)?;
         let parts = Parts::new(&instance, linear.clone(), tables_fixed)?;
+        let breaker = made.last_global.and_then(|last| breaker(&instance, &mut store, &last));
+        let breaker = Arc::new(breaker.ok_or(StartError::NotInstrumented)?);
         let functions = if tables_fixed { BTreeMap::new() } else { function_addresses(&instance, &store) };
         let tables = if tables_fixed { Vec::new() } else { made.tables };
         env.as_mut(&mut store).parts = Some(parts);
-        Ok(Self { store, env, linear, tables, functions })
+        Ok(Self { store, env, linear, tables, functions, breaker })
     }
 
     fn parts(&mut self) -> &mut Parts {
         self.env.as_mut(&mut self.store).parts.as_mut().expect("set when the instance was made")
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.breaker.retire();
     }
 }
 
@@ -158,6 +168,10 @@ impl engine::Instance for Instance {
 
     fn host(&mut self) -> &mut HostState {
         &mut self.env.as_mut(&mut self.store).host
+    }
+
+    fn breaker(&self) -> &Arc<Breaker> {
+        &self.breaker
     }
 
     fn globals(&mut self) -> Vec<(u32, Val)> {
@@ -251,6 +265,22 @@ impl Parts {
             _ => &mut self.code,
         }
     }
+}
+
+/// Breaks the guest off by its floor, which instrumentation puts last among the globals; `None` if it is not there.
+fn breaker(instance: &wasmer::Instance, store: &mut Store, last: &GlobalView) -> Option<Breaker> {
+    let floor = instance.exports.get_global(EXPORT_FLOOR).ok()?;
+    let place = last.as_i64();
+    for value in [1, 0] {
+        floor.set(store, Value::I64(value)).ok()?;
+        // SAFETY: the definition of a global of this instance, which nothing runs on yet.
+        if unsafe { place.read() } != value {
+            return None;
+        }
+    }
+    // SAFETY: the place is in the instance's context and 16-byte aligned; `Drop` retires the breaker before the store
+    // goes, and no function of the module and nobody here writes the floor from now on.
+    Some(unsafe { Breaker::at(place) })
 }
 
 /// The functions that table entries can point to, by their addresses.

@@ -10,11 +10,11 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use wasmer::sys::vm::{
-    LinearMemory, MemoryError as VMMemoryError, MemoryStyle, TableStyle, VMConfig, VMMemory, VMMemoryDefinition,
-    VMTable, VMTableDefinition,
+    LinearMemory, MemoryError as VMMemoryError, MemoryStyle, TableStyle, VMConfig, VMGlobal, VMGlobalDefinition,
+    VMMemory, VMMemoryDefinition, VMTable, VMTableDefinition,
 };
 use wasmer::sys::{BaseTunables, Tunables};
-use wasmer::{MemoryType, Pages, TableType};
+use wasmer::{GlobalType, MemoryType, Pages, TableType};
 
 use crate::memory::{Mapping, MemoryError, WASM_PAGE_BYTES};
 
@@ -164,11 +164,24 @@ impl TableView {
     }
 }
 
+/// Where a global lies that compiled code reads.
+pub(crate) struct GlobalView(NonNull<VMGlobalDefinition>);
+
+// SAFETY: as for `TableView`.
+unsafe impl Send for GlobalView {}
+
+impl GlobalView {
+    pub(crate) fn as_i64(&self) -> NonNull<i64> {
+        self.0.cast()
+    }
+}
+
 /// What the engine made for an instance, handed out to the driver.
 #[derive(Default)]
 pub(crate) struct Made {
     pub(crate) linear: Option<Linear>,
     pub(crate) tables: Vec<TableView>,
+    pub(crate) last_global: Option<GlobalView>,
 }
 
 /// Gives one instance its memory, its limits and its native stack, and hands memory and tables out to the driver.
@@ -235,6 +248,16 @@ impl Tunables for GuestTunables {
         self.made().tables.push(TableView(definition));
         // SAFETY: the caller's promise about `definition` is passed on unchanged.
         unsafe { self.base.create_vm_table(ty, style, definition) }
+    }
+
+    unsafe fn create_vm_global(
+        &self,
+        ty: GlobalType,
+        definition: NonNull<VMGlobalDefinition>,
+    ) -> Result<VMGlobal, String> {
+        self.made().last_global = Some(GlobalView(definition));
+        // SAFETY: the caller's promise about `definition` is passed on unchanged.
+        unsafe { self.base.create_vm_global(ty, definition) }
     }
 
     fn vmconfig(&self) -> &VMConfig {

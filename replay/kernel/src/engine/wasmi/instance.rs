@@ -16,6 +16,7 @@ use wasmi::{
 
 use super::Compiled;
 use super::memory::Hosted;
+use crate::breaker::Breaker;
 use crate::engine::{self, Tables, Terms};
 use crate::error::{MachineError, StartError};
 use crate::guest::{Guest, Interrupt, TrapKind, Val};
@@ -40,6 +41,8 @@ pub(super) struct Data {
     depth: i32,
     /// Its gas counter: host calls alone charge.
     gas_left: i64,
+    /// Asked at each host call: nothing of the store can be changed from another thread.
+    breaker: Arc<Breaker>,
 }
 
 struct Parts {
@@ -91,7 +94,7 @@ impl Instance {
         let memory = Hosted::new(compiled.memory_type().ok_or(StartError::NoMemory)?, pages_max)?;
         let stack = DefaultStack::new(NATIVE_STACK_BYTES).map_err(failed)?;
         let mut instance = Self { compiled: compiled.clone(), format, store: None, stack };
-        instance.fill(Data { host, memory, parts: None, depth: 0, gas_left: 0 })?;
+        instance.fill(Data { host, memory, parts: None, depth: 0, gas_left: 0, breaker: Arc::default() })?;
         Ok(instance)
     }
 
@@ -178,6 +181,10 @@ impl engine::Instance for Instance {
 
     fn host(&mut self) -> &mut HostState {
         &mut self.store_mut().data_mut().host
+    }
+
+    fn breaker(&self) -> &Arc<Breaker> {
+        &self.store().data().breaker
     }
 
     fn globals(&mut self) -> Vec<(u32, Val)> {
@@ -285,7 +292,6 @@ fn link(compiled: &Compiled, format: ModuleFormat) -> Result<Linker<Data>, Start
     let mut linker = Linker::<Data>::new(&compiled.engine);
     // A name may be imported twice, of one type.
     linker.allow_shadowing(true);
-    linker.allow_shadowing(true);
     for import in compiled.module.imports() {
         let unknown = || StartError::Import { module: import.module().into(), name: import.name().into() };
         let ty = match import.ty() {
@@ -296,6 +302,10 @@ fn link(compiled: &Compiled, format: ModuleFormat) -> Result<Linker<Data>, Start
         let call = resolve(import.module(), import.name(), &ty, format).ok_or_else(unknown)?;
         let bound = linker.func_new(import.module(), import.name(), ty, move |mut caller, inputs, outputs| {
             let parts = caller.data().parts();
+            if caller.data().breaker.check().is_err() {
+                // Of no matter which: what was broken off is no outcome.
+                return Err(Error::host(Unwind(Interrupt::Trap(TrapKind::Other))));
+            }
             serve(&call, &mut View { parts, store: caller.as_context_mut() }, inputs, outputs)
         });
         bound.map_err(failed)?;

@@ -1,0 +1,146 @@
+//! Breaking a step off from another thread: the host's safety against a step that takes too long for it.
+//!
+//! A guest ends where its gas is less than the *floor*, a global that is 0; whoever breaks it off makes the floor higher
+//! than all gas. Nothing is done for this on the way of a step but that the floor is read from memory.
+//!
+//! Not here: any clock, and who decides that it was too long (`ao-replay`).
+//! Invariant: what was broken off is an error, never an outcome, however it ended; and its instance runs nothing any more.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+/// The host broke an evaluation off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host broke the evaluation off after {after:?}; nothing is known of its outcome")]
+pub struct BrokenOff {
+    /// For how long it had been seen to run.
+    pub after: Duration,
+}
+
+/// What runs on the instances of modules that are [watched](crate::Module::watched).
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Mutex<Vec<Weak<Breaker>>>>);
+
+/// One evaluation: of a message, or of what a module does before its first.
+#[derive(Clone)]
+pub struct Evaluation {
+    breaker: Arc<Breaker>,
+    number: u64,
+}
+
+impl Watch {
+    pub(crate) fn add(&self, breaker: &Arc<Breaker>) {
+        lock(&self.0).push(Arc::downgrade(breaker));
+    }
+
+    /// What is being evaluated now, on any thread.
+    pub fn running(&self) -> Vec<Evaluation> {
+        let mut breakers = lock(&self.0);
+        breakers.retain(|breaker| breaker.strong_count() > 0);
+        breakers.iter().filter_map(|breaker| Breaker::running(&breaker.upgrade()?)).collect()
+    }
+}
+
+impl Evaluation {
+    /// Ends it as [`BrokenOff`], soon, if it still goes on; whether it does.
+    ///
+    /// The compiler's code ends at the next turn of a loop or call of a function; the interpreter's at the next host call.
+    pub fn break_off(&self, after: Duration) -> bool {
+        self.breaker.break_off(self.number, after)
+    }
+}
+
+impl PartialEq for Evaluation {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.breaker, &other.breaker) && self.number == other.number
+    }
+}
+
+/// By what one instance is broken off.
+#[derive(Default)]
+pub(crate) struct Breaker {
+    state: Mutex<State>,
+    broken: OnceLock<BrokenOff>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Evaluations begun.
+    begun: u64,
+    running: bool,
+    floor: Option<Floor>,
+}
+
+/// Where the guest reads its floor.
+struct Floor(NonNull<i64>);
+
+// SAFETY: written only under the lock of the `Breaker` that holds it, which forgets it before the instance is dropped.
+unsafe impl Send for Floor {}
+
+impl Breaker {
+    /// For an instance that reads its floor at this place.
+    ///
+    /// # Safety
+    /// The place is valid and aligned until `retire` is called, and nobody else writes there.
+    pub(crate) unsafe fn at(floor: NonNull<i64>) -> Self {
+        let state = State { floor: Some(Floor(floor)), ..State::default() };
+        Self { state: Mutex::new(state), broken: OnceLock::new() }
+    }
+
+    /// The instance is about to be dropped.
+    pub(crate) fn retire(&self) {
+        let mut state = lock(&self.state);
+        (state.running, state.floor) = (false, None);
+    }
+
+    /// An evaluation begins.
+    ///
+    /// # Errors
+    /// One was broken off on this instance before.
+    pub(crate) fn begin(&self) -> Result<(), BrokenOff> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        (state.begun, state.running) = (state.begun + 1, true);
+        Ok(())
+    }
+
+    /// It ended.
+    ///
+    /// # Errors
+    /// It was broken off.
+    pub(crate) fn end(&self) -> Result<(), BrokenOff> {
+        lock(&self.state).running = false;
+        self.check()
+    }
+
+    /// # Errors
+    /// An evaluation was broken off on this instance.
+    pub(crate) fn check(&self) -> Result<(), BrokenOff> {
+        self.broken.get().map_or(Ok(()), |broken| Err(*broken))
+    }
+
+    fn running(self: &Arc<Self>) -> Option<Evaluation> {
+        let state = lock(&self.state);
+        state.running.then(|| Evaluation { breaker: Arc::clone(self), number: state.begun })
+    }
+
+    fn break_off(&self, number: u64, after: Duration) -> bool {
+        let state = lock(&self.state);
+        let goes_on = state.running && state.begun == number;
+        if goes_on {
+            let _ = self.broken.set(BrokenOff { after });
+            if let Some(Floor(floor)) = &state.floor {
+                // SAFETY: the place is valid, see `at`, and `retire` waits for this lock. Compiled code reads it with
+                // single aligned loads, which sees the old value or the new.
+                unsafe { AtomicI64::from_ptr(floor.as_ptr()) }.store(i64::MAX, Ordering::Relaxed);
+            }
+        }
+        goes_on
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
