@@ -6,8 +6,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use ao_benches::log::EvalLog;
-use ao_benches::ours::{machine_at, session_at, time_machine, time_session};
-use ao_commit::{CheckpointPolicy, MemoryTree, Outcome, ReceiptChain, Step, input_hash, result_hash};
+use ao_benches::ours::{machine_at, session_at, thread_time, time_machine, time_session};
+use ao_commit::{CheckpointPolicy, GROUP_BYTES, MemoryTree, Outcome, ReceiptChain, Step, input_hash, result_hash};
+use ao_kernel::{Machine, Module, ModuleFormat, ProcessLimits, Tracker};
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 
 const MEMORY_BYTES: usize = 16 << 20;
@@ -83,5 +84,56 @@ fn share(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, tree, receipt, share);
+/// Adds 1 to a byte in each group of a memory of PAGES pages; a message that begins with `f` traps then.
+const TOUCH: &str = r#"(module
+  (memory (export "memory") PAGES)
+  (global $side (mut i32) (i32.const 0))
+  (data (i32.const 8) "{\"ok\":true,\"response\":{\"Output\":\"\"}}\00")
+  (func (export "malloc") (param i32) (result i32)
+    (global.set $side (i32.xor (global.get $side) (i32.const 64)))
+    (i32.add (i32.const 1024) (global.get $side)))
+  (func (export "handle") (param $message i32) (param i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.shl (memory.size) (i32.const 16)))
+    (loop $next
+      (local.set $at (i32.sub (local.get $at) (i32.const 4096)))
+      (i32.store8 offset=2048 (local.get $at) (i32.add (i32.load8_u offset=2048 (local.get $at)) (i32.const 1)))
+      (br_if $next (local.get $at)))
+    (if (i32.eq (i32.load8_u (local.get $message)) (i32.const 102)) (then unreachable))
+    (i32.const 8)))"#;
+
+/// The most that a step can make its host copy, compare and hash for the least gas.
+fn touch(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a step that writes to each group");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
+    for mib in [16_u64, 256, 1023] {
+        let wasm = wat::parse_str(TOUCH.replace("PAGES", &(16 * mib).to_string())).unwrap();
+        let module = Module::load(&wasm, ModuleFormat::Wasip1, None).unwrap();
+        let limits = ProcessLimits { memory_bytes_max: 1 << 30, compute_max: 9_000_000_000_000 };
+        let mut machine = Machine::start(&module, "{}".into(), &limits, Tracker::Best).unwrap();
+        let mut tree = MemoryTree::new(mib << 20).unwrap();
+        let mut rooted = || {
+            let step = machine.step("t").unwrap();
+            let mut changed = Vec::new();
+            machine.commit(|index| changed.push(index)).unwrap();
+            assert!(step.interrupt.is_none() && changed.len() as u64 >= (mib << 20) / GROUP_BYTES as u64);
+            tree.update(machine.memory(), changed).unwrap();
+            black_box(tree.root());
+            step.gas
+        };
+        let name = format!("{mib} MiB, {} million gas", rooted() / 1_000_000);
+        group.bench_function(format!("{name}, and a root"), |b| {
+            b.iter_custom(|count| thread_time(|| (0..count).for_each(|_| _ = rooted())));
+        });
+        group.bench_function(format!("{name}, and fails"), |b| {
+            b.iter_custom(|count| {
+                thread_time(|| (0..count).for_each(|_| assert!(machine.step("f").unwrap().interrupt.is_some())))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, tree, receipt, share, touch);
 criterion_main!(benches);

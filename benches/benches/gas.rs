@@ -1,4 +1,5 @@
-//! What counting gas costs: each piece of work with everything else on, without gas and with it.
+//! What counting gas costs: each piece of work with everything else on, without gas and with it. Programs of aos run bare, on the
+//! module's own functions, and as a step truly runs: in a session, on quiet twins.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench fails by panicking; criterion's macros write no docs")]
 
@@ -7,8 +8,9 @@ use std::time::Duration;
 use ao_benches::aos;
 use ao_benches::bare::Bare;
 use ao_benches::log::EvalLog;
-use ao_benches::ours::thread_time;
+use ao_benches::ours::{MODULE, UNCOUNTED, session_of, thread_time, time_session};
 use ao_benches::work::{LUA, PROGRAMS, Plain, program};
+use ao_commit::{CheckpointPolicy, Outcome};
 use ao_kernel::profile::STACK_LIMIT;
 use ao_kernel::rewrite::{Charging, Plan, instrument, lower};
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
@@ -16,6 +18,8 @@ use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 const KINDS: [(&str, Option<Charging>); 2] = [("without gas", None), ("with gas", Some(Charging::DEFAULT))];
 /// The spawn, and a few messages for Lua's heap to settle.
 const WARM_UP: u64 = 20;
+/// More than the host calls of a step take, which are charged for in any case, and less than a step.
+const HOST_CALLS_GAS: u64 = 100_000_000;
 
 fn plan(gas: Option<Charging>) -> Plan {
     Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas }
@@ -32,6 +36,13 @@ fn overhead(c: &mut Criterion) {
             };
             run(WARM_UP);
             run
+        });
+        group(c, &format!("{name}, a step"), |gas| {
+            let module = if gas.is_some() { &MODULE } else { &UNCOUNTED };
+            let (mut session, mut log) = session_of(module, EvalLog::of(source), CheckpointPolicy::default(), WARM_UP);
+            let last = session.step(&log.take(1)[0]).unwrap().receipt;
+            assert!(last.outcome == Outcome::Ok && (last.gas > HOST_CALLS_GAS) == gas.is_some(), "{last:?}");
+            move |count| time_session(&mut session, &log.take(count))
         });
     }
     for (name, _) in PROGRAMS {

@@ -17,7 +17,11 @@ use crate::{AOS_FORMAT, aos};
 
 const LIMITS: ProcessLimits = ProcessLimits { memory_bytes_max: 1 << 30, compute_max: 9_000_000_000_000 };
 
-static MODULE: LazyLock<Module> = LazyLock::new(|| Module::load(&aos(), AOS_FORMAT, None).unwrap());
+/// What all sessions and machines here run.
+pub static MODULE: LazyLock<Module> = LazyLock::new(|| Module::load(&aos(), AOS_FORMAT, None).unwrap());
+
+/// The same without gas.
+pub static UNCOUNTED: LazyLock<Module> = LazyLock::new(|| Module::load_uncounted(&aos(), AOS_FORMAT).unwrap());
 
 /// CPU time of this thread that `work` takes.
 pub fn thread_time(work: impl FnOnce()) -> Duration {
@@ -35,8 +39,12 @@ pub fn thread_time(work: impl FnOnce()) -> Duration {
 
 /// A session `steps` into the log that it comes with.
 pub fn session_at(policy: CheckpointPolicy, steps: u64) -> (Session, EvalLog) {
-    let mut log = EvalLog::new();
-    let setup = Setup::new(log.process(), &module_meta(), MODULE.clone(), policy, Tracker::Best).unwrap();
+    session_of(&MODULE, EvalLog::new(), policy, steps)
+}
+
+/// The same on another module and log.
+pub fn session_of(module: &Module, mut log: EvalLog, policy: CheckpointPolicy, steps: u64) -> (Session, EvalLog) {
+    let setup = Setup::new(log.process(), &module_meta(), module.clone(), policy, Tracker::Best).unwrap();
     let mut session = Session::start(setup, Nonce(0)).unwrap();
     time_session(&mut session, &log.take(steps));
     (session, log)

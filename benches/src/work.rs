@@ -152,7 +152,7 @@ pub fn operator_loop(body: &str) -> Vec<u8> {
 pub struct Plain {
     store: Store,
     run: TypedFunction<u32, u32>,
-    gas: Option<Global>,
+    gas: Global,
 }
 
 impl Plain {
@@ -164,17 +164,14 @@ impl Plain {
         let module = Module::new(&store, lower(&instrument(wasm, plan).unwrap()).unwrap()).unwrap();
         let instance = Instance::new(&mut store, &module, &Imports::new()).unwrap();
         let run = instance.exports.get_typed_function(&store, "run").unwrap();
-        let gas = instance.exports.get_global(EXPORT_GAS).ok().cloned();
+        let gas = instance.exports.get_global(EXPORT_GAS).unwrap().clone();
         Self { store, run, gas }
     }
 
-    /// Runs, and gives the gas that it took if there is any.
-    pub fn run(&mut self, rounds: u32) -> Option<u64> {
-        if let Some(gas) = &self.gas {
-            gas.set(&mut self.store, Value::I64(i64::MAX)).unwrap();
-        }
-        std::hint::black_box(self.run.call(&mut self.store, rounds).unwrap());
-        let left = self.gas.as_ref()?.get(&mut self.store).i64().unwrap();
-        Some(i64::MAX.abs_diff(left))
+    /// Runs, and gives the result and the gas that it took.
+    pub fn run(&mut self, rounds: u32) -> (u32, u64) {
+        self.gas.set(&mut self.store, Value::I64(i64::MAX)).unwrap();
+        let result = std::hint::black_box(self.run.call(&mut self.store, rounds).unwrap());
+        (result, i64::MAX.abs_diff(self.gas.get(&mut self.store).i64().unwrap()))
     }
 }

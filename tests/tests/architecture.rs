@@ -53,10 +53,13 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("cargo prints text")
 }
 
+fn metadata() -> Value {
+    serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps"])).expect("JSON")
+}
+
 /// The packages of the workspace with their direct dependencies, those of tests left out.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
-    let metadata: Value =
-        serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps"])).expect("JSON");
+    let metadata = metadata();
     let name = |value: &Value| value["name"].as_str().expect("every package has a name").to_owned();
     let packages = metadata["packages"].as_array().expect("a workspace has packages");
     let direct = |package: &Value| {
@@ -90,6 +93,20 @@ fn the_trusted_base_reaches_no_network_no_runtime_and_no_database() {
             assert!(!names.contains(&banned), "{package} depends on {banned}");
         }
     }
+}
+
+#[test]
+fn benches_alone_may_leave_gas_out() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("a workspace has packages");
+    let turns_on = |package: &&Value| {
+        let all = package["dependencies"].as_array().expect("a list").iter();
+        let mut features = all.flat_map(|dependency| dependency["features"].as_array().expect("a list"));
+        let passes_on = package["features"].to_string().contains("ao-kernel/uncounted");
+        passes_on || features.any(|feature| feature == "uncounted")
+    };
+    let names: Vec<&Value> = packages.iter().filter(turns_on).map(|package| &package["name"]).collect();
+    assert_eq!(names, ["ao-benches"]);
 }
 
 #[test]

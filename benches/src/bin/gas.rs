@@ -56,7 +56,7 @@ fn operator(name: &str, body: &str) -> Point {
 
 fn plain(name: &str, wasm: &[u8], rounds: u32, operator: bool) -> Point {
     let mut guest = Plain::new(wasm, &PLAN);
-    let gas = guest.run(rounds).unwrap();
+    let (_, gas) = guest.run(rounds);
     let times = (0..RUNS).map(|_| thread_time(|| _ = guest.run(rounds)));
     point(name, gas, times.min(), operator)
 }
