@@ -1,12 +1,6 @@
 //! Modules of every shape run: the glues of the old formats, modules that count their own gas, legacy exceptions, and standalone
 //! modules over WASI; where the reference loader runs them too, with its results and its memory.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a run by hand is given a module and shows what it does"
-)]
-
 use std::path::{Path, PathBuf};
 
 use ao_kernel::guest::{Interrupt, TrapKind};
@@ -233,41 +227,6 @@ fn standalone_modules_run_with_pointers_of_either_width() {
     for seen in ["\"Output\":\"33\"", "\"Output\":\"1000", "\"status\":9"] {
         assert!(all.contains(seen), "{seen} in {all}");
     }
-}
-
-/// Lua, and what its answer holds.
-const LUA: [(&str, &str); 9] = [
-    ("return 1 + 1", "\"data\":\"2\""),
-    ("return tostring(pcall(function() error('caught') end))", "\"data\":\"false\""),
-    ("error('not caught')", ":1: not caught\"}"),
-    ("local n = 0 for i = 1, 200 do if not pcall(error, i) then n = n + 1 end end return n", "\"data\":\"200\""),
-    ("return #string.rep('x', 3000000)", "\"data\":\"3000000\""),
-    ("return 0 / 0", "\"data\":\"-nan\""),
-    ("return nothing.here", "attempt to index a nil value"),
-    ("X = (X or 0) + 1 return X", "\"data\":\"1\""),
-    ("X = (X or 0) + 1 return X", "\"data\":\"2\""),
-];
-
-#[test]
-#[ignore = "needs a module that no package has: a pure aos build for HyperBEAM, named by PURE_AOS"]
-fn a_pure_aos_build_evaluates_lua_and_catches_its_errors() {
-    let path = PathBuf::from(std::env::var("PURE_AOS").expect("PURE_AOS names a module"));
-    let process = "{\"Process\":{\"Id\":\"p\",\"Owner\":\"o\",\"Tags\":[{\"name\":\"Name\",\"value\":\"n\"}]}}";
-    let run = |engine| {
-        let module = load_on(engine, &path, "wasm64-unknown-wasip1");
-        let mut machine = Machine::start(&module, process.into(), &LIMITS, Tracker::Best).expect("it starts");
-        let answers = LUA.iter().map(|(code, expected)| {
-            let message = format!(
-                "{{\"Id\":\"m\",\"Owner\":\"o\",\"From\":\"o\",\"Target\":\"p\",\"Block-Height\":1,\"Timestamp\":1,\"Module\":\"x\",\
-                 \"Tags\":[{{\"name\":\"Action\",\"value\":\"Eval\"}}],\"Data\":\"{code}\"}}"
-            );
-            let answer = text(&machine.step(&message).expect("a step needs nothing of the host"));
-            assert!(answer.contains(expected), "{code}: {answer}");
-            (answer, hex(&Sha256::digest(machine.memory())))
-        });
-        answers.collect::<Vec<_>>()
-    };
-    assert_eq!(run(Engine::Wasmer), run(Engine::Wasmi));
 }
 
 /// What a guest said of files, without what any host may choose: the order of a directory, and times.
