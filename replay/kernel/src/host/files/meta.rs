@@ -4,7 +4,7 @@
 
 use super::path;
 use super::stream::O_ACCMODE;
-use super::tree::{Body, Found, Last, NO_TIME, Node, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT};
+use super::tree::{Body, Found, Last, NO_TIME, Node, ROOT, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT};
 use super::{Clock, Errno, Fail, Files};
 
 const DATE_MS_MAX: i128 = 8_640_000_000_000_000;
@@ -71,6 +71,23 @@ impl Files {
             (true, true) => Ok(base.to_owned()),
             (false, _) => Ok(path::join(base, &text)),
         }
+    }
+
+    /// Whether a name leads through a file as if it were a directory, which the glue does not ask. Links are not followed.
+    pub(crate) fn leads_through_file(&self, text: &str) -> bool {
+        let resolved = path::resolve(text);
+        let folders = resolved.split('/').filter(|part| !part.is_empty()).count();
+        let folders = if text.ends_with('/') { folders } else { folders.saturating_sub(1) };
+        let mut at = ROOT;
+        for part in resolved.split('/').filter(|part| !part.is_empty()).take(folders) {
+            let Ok(Found::Node(inode)) = self.child(at, part) else { return false };
+            match self.node(inode).map(|node| &node.body) {
+                Ok(Body::Directory(_)) => at = inode,
+                Ok(Body::File(_) | Body::Device(_)) => return true,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// `FS.mkdir` as `mkdirat` calls it.

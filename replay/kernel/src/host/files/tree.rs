@@ -126,7 +126,7 @@ impl Files {
     }
 
     /// `FS.lookupNode`.
-    fn child(&self, parent: u32, name: &str) -> Result<Found, Errno> {
+    pub(super) fn child(&self, parent: u32, name: &str) -> Result<Found, Errno> {
         let directory = self.node(parent)?;
         if directory.mode & S_IFMT != S_IFDIR {
             return Err(Errno::ENOTDIR);

@@ -40,7 +40,8 @@ fn path_in(job: &mut Job<'_>, directory: i32) -> Result<String, Errno> {
         return Err(Errno::ENOTDIR);
     }
     let text = text(job, at, len)?;
-    job.files.path_at(directory, text, false)
+    let path = job.files.path_at(directory, text, false)?;
+    if job.files.leads_through_file(&path) { Err(Errno::ENOTDIR) } else { Ok(path) }
 }
 
 /// The path that the next three arguments name.
