@@ -1,12 +1,12 @@
 // The real client against units on loopback: spawn, message, result, results, dryrun; with --assign also assign, with --monitor
-// also monitor and unmonitor. Prints one JSON line; exits 1 if a call fails.
-//   node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS [--graphql URL] [--assign] [--monitor]
+// also monitor and unmonitor, with --cron what a monitored process' cron sends to another. Prints one JSON line; exits 1 if a call fails.
+//   node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS [--graphql URL] [--assign] [--monitor] [--cron]
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { parseArgs, require } from './tools.mjs'
 
-const usage = 'node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS [--graphql URL] [--assign] [--monitor]'
-const values = parseArgs({ cu: null, mu: null, module: null, scheduler: null, graphql: '', assign: Boolean, monitor: Boolean }, usage)
+const usage = 'node aoconnect.mjs --cu URL --mu URL --module ID --scheduler ADDRESS [--graphql URL] [--assign] [--monitor] [--cron]'
+const values = parseArgs({ cu: null, mu: null, module: null, scheduler: null, graphql: '', assign: Boolean, monitor: Boolean, cron: Boolean }, usage)
 
 // Nothing but loopback is ever asked.
 const realFetch = globalThis.fetch
@@ -47,6 +47,29 @@ if (values.assign) {
 if (values.monitor) {
   told.monitored = await ao.monitor({ process: process_, signer })
   told.unmonitored = await ao.unmonitor({ process: process_, signer })
+}
+if (values.cron) {
+  const tags = [{ name: 'Cron-Interval', value: '1-second' }, { name: 'Cron-Tag-Action', value: 'Tick' }]
+  const cron = await ao.spawn({ module: values.module, scheduler: values.scheduler, signer, tags, data: '' })
+  await ao.monitor({ process: cron, signer })
+  const run = async (data) => ao.result({ message: await ao.message({ process: cron, signer, tags: [{ name: 'Action', value: 'Eval' }], data }), process: cron })
+  await run(`Handlers.add('tick', { Action = 'Tick' }, function (msg) Send({ Target = '${process_}', Action = 'Ticked', Data = tostring(msg.Timestamp) }) end)`)
+  // Ticks are those whose time a message has passed.
+  for (let i = 0; i < 3; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await run('return 1')
+  }
+  const inbox = "local t = {} for _, m in ipairs(Inbox) do if m.Action == 'Ticked' then table.insert(t, m.Data) end end return table.concat(t, ' ')"
+  const arrived = async () => {
+    const seen = await ao.dryrun({ process: process_, Owner: owner, data: inbox, tags: [{ name: 'Action', value: 'Eval' }] })
+    return seen.Output.data.split(' ').filter((time) => time)
+  }
+  const { edges } = await (await fetch(`${values.cu}/cron/${cron}`)).json()
+  const sent = edges.flatMap((edge) => edge.node.Messages).length
+  const deadline = Date.now() + 60_000
+  while ((await arrived()).length < sent && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 500))
+  Object.assign(told, { cron, ticked: await arrived() })
+  await ao.unmonitor({ process: cron, signer })
 }
 console.log(JSON.stringify(told))
 

@@ -9,7 +9,7 @@ mod node;
 
 use std::path::{Path, PathBuf};
 
-pub use log::{Guest, LogBuilder, Twist, item};
+pub use log::{Guest, LOG_START_BLOCK, LOG_START_MS, LogBuilder, Twist, item};
 pub use network::Network;
 pub use node::{Answer, Lines, Reference, Step, corpus, node};
 

@@ -56,6 +56,12 @@ pub enum Twist {
     HashChain,
 }
 
+/// Time of the first assignment of a log made here, in milliseconds since 1970.
+pub const LOG_START_MS: u64 = 1_735_689_600_000;
+
+/// Its block.
+pub const LOG_START_BLOCK: u64 = 1_580_000;
+
 /// A log that grows by one entry at a time.
 pub struct LogBuilder {
     scheduler: Signer,
@@ -64,6 +70,8 @@ pub struct LogBuilder {
     process: Vec<u8>,
     entries: Vec<LogEntry>,
     chain: HashChain,
+    /// What the next assignments say of time and blocks, if it is not a second more than the one before.
+    now: Option<(u64, u64)>,
 }
 
 impl LogBuilder {
@@ -77,14 +85,29 @@ impl LogBuilder {
     /// As [`LogBuilder::new`], of a process that is another one for each number.
     pub fn numbered(guest: &Guest, tags: &[(&str, &str)], number: u32) -> Self {
         let module = module(guest, tags);
-        let process = process_item(&module.meta.id.to_string(), number);
+        let process = process_item(&module.meta.id.to_string(), &[], number);
         Self::of(process, module)
+    }
+
+    /// As [`LogBuilder::numbered`], of a process with these tags beside those it needs.
+    pub fn tagged(guest: &Guest, tags: &[(&str, &str)], number: u32) -> Self {
+        let module = module(guest, &[]);
+        let process = process_item(&module.meta.id.to_string(), tags, number);
+        Self::of(process, module)
+    }
+
+    /// Has the next assignments say this of time, in milliseconds since 1970, and blocks.
+    #[must_use]
+    pub fn at(mut self, timestamp_ms: u64, block_height: u64) -> Self {
+        self.now = Some((timestamp_ms, block_height));
+        self
     }
 
     /// A log that holds this process at nonce 0, which names the test scheduler.
     pub fn of(process: Vec<u8>, module: Module) -> Self {
         let (scheduler, user) = (Signer::ed25519(&[1; 32]), Signer::ed25519(&[2; 32]));
-        let mut log = Self { scheduler, user, module, process, entries: Vec::new(), chain: HashChain([0; 32]) };
+        let mut log =
+            Self { scheduler, user, module, process, entries: Vec::new(), chain: HashChain([0; 32]), now: None };
         log.chain = legacy_first(&log.process_id());
         let process = log.process.clone();
         log.assign(None, Some(process), &[], Twist::None);
@@ -158,14 +181,15 @@ impl LogBuilder {
         let nonce = self.entries.len() as u64;
         let chain = if twist == Twist::HashChain { HashChain([9; 32]) } else { self.chain };
         let (process, nonce_text, chain_text) = (self.process_id().to_string(), nonce.to_string(), chain.to_string());
-        let timestamp = (1_735_689_600_000 + nonce * 1000).to_string();
+        let (timestamp, block_height) = self.now.unwrap_or((LOG_START_MS + nonce * 1000, LOG_START_BLOCK));
+        let (timestamp, block_height) = (timestamp.to_string(), format!("{block_height:012}"));
         let named = named.map(|id| id.to_string());
         let mut tags = vec![
             ("Process", &process[..]),
             ("Epoch", "0"),
             ("Nonce", &nonce_text),
             ("Hash-Chain", &chain_text),
-            ("Block-Height", "000001580000"),
+            ("Block-Height", &block_height),
             ("Timestamp", &timestamp),
             ("Data-Protocol", "ao"),
             ("Type", "Assignment"),
@@ -180,16 +204,17 @@ impl LogBuilder {
     }
 }
 
-/// A process of this module, which anyone may spawn under the test scheduler.
-pub(crate) fn process_item(module: &str, number: u32) -> Vec<u8> {
+/// A process of this module, which anyone may spawn under the test scheduler, with these tags behind those it needs.
+pub(crate) fn process_item(module: &str, more: &[(&str, &str)], number: u32) -> Vec<u8> {
     let scheduler = scheduler();
-    let tags = [
+    let mut tags = vec![
         ("Data-Protocol", "ao"),
         ("Variant", "ao.TN.1"),
         ("Type", "Process"),
         ("Module", module),
         ("Scheduler", &scheduler),
     ];
+    tags.extend(more);
     item(&Signer::ed25519(&[2; 32]), None, &tags, number.to_string().as_bytes())
 }
 

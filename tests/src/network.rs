@@ -112,7 +112,12 @@ impl Network {
 
     /// Spawns a process of a published module, another one for each number.
     pub fn spawn(&self, module: ModuleId, number: u32) -> ProcessId {
-        let item = process_item(&module.to_string(), number);
+        self.spawn_tagged(module, &[], number)
+    }
+
+    /// As [`Network::spawn`], with these tags.
+    pub fn spawn_tagged(&self, module: ModuleId, tags: &[(&str, &str)], number: u32) -> ProcessId {
+        let item = process_item(&module.to_string(), tags, number);
         self.shared.state().schedule(item).expect("its module is published").into()
     }
 

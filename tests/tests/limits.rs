@@ -33,7 +33,7 @@ fn fields(debug: &str) -> BTreeMap<String, String> {
 fn the_page_of_limits_has_every_limit_with_its_default_and_no_other() {
     let profile = Profile::default().text();
     let rules = profile.lines().filter_map(|line| line.split_once(" = "));
-    let is_limit = |name: &str| ["limits.", "json.", "stack.", "files."].iter().any(|it| name.starts_with(it));
+    let is_limit = |name: &str| ["limits.", "json.", "stack.", "files.", "cron."].iter().any(|it| name.starts_with(it));
     let numbers =
         rules.filter(|(name, value)| (is_limit(name) || *name == "gas.slack") && value.parse::<u64>().is_ok());
     let mut limits: BTreeMap<String, String> = numbers.map(|(name, value)| (name.into(), value.into())).collect();

@@ -7,10 +7,10 @@
 use ao_commit::{Outcome, Receipt};
 use ao_kernel::json::parse;
 use ao_kernel::message::dedup::Seen;
-use ao_log::{Assignment, LogEntry, Nonce};
-use ao_replay::{SavedState, Session, StepReport, resume, save};
+use ao_log::{Assignment, BlockHeight, LogEntry, Nonce, TimestampMs};
+use ao_replay::{SavedState, Session, StepReport, Ticked, resume, save};
 use ao_store::{Position, StepRecord, Store, StoreError};
-use ao_wire::{DataItem, ProcessId};
+use ao_wire::{DataItem, Id, ProcessId};
 
 use crate::dry_run::Place;
 use crate::error::{ExecError, Of};
@@ -77,42 +77,53 @@ impl Hot {
         let Some(end) = until.map(|nonce| Nonce(nonce.0 + 1)).filter(|end| next < *end) else { return Ok(self) };
         let mut reached = next;
         for entry in store.entries(process, next, end).of(process)? {
-            let computed = self.step(store, &entry.of(process)?)?;
-            let recorded = stored(store, process, computed.position.nonce)?;
-            if recorded.is_some_and(|recorded| recorded.receipt != computed.receipt) {
-                return Err(ExecError::Diverged { process, nonce: computed.position.nonce });
-            }
+            self.apply(store, &entry.of(process)?, |computed| {
+                let recorded = store.result_at(process, computed.position).of(process)?;
+                if recorded.is_some_and(|recorded| recorded.receipt != computed.receipt) {
+                    return Err(ExecError::Diverged { process, nonce: computed.position.nonce });
+                }
+                Ok(())
+            })?;
             reached.0 += 1;
         }
         if reached < end { Err(ExecError::NoEntry { process, nonce: reached }) } else { Ok(self) }
     }
 
-    /// Evaluates one entry, with what it assigns, and says what is to be stored of it.
-    pub(crate) fn step(&mut self, store: &Store, entry: &LogEntry) -> Result<StepRecord, ExecError> {
+    /// Evaluates the cron ticks before an entry and the entry, with what it assigns, and says of each step what is to be
+    /// stored of it. If that fails, or this does, the process is somewhere between and must be given up.
+    pub(crate) fn apply(
+        &mut self,
+        store: &Store,
+        entry: &LogEntry,
+        mut done: impl FnMut(StepRecord) -> Result<(), ExecError>,
+    ) -> Result<(), ExecError> {
         let process = self.process;
         let assigned = match entry.elsewhere(process) {
             Some(id) => store.assigned(id).of(process)?,
             None => None,
         };
-        let report = self.session.step_assigned(entry, assigned.as_ref()).of(process)?;
-        let item = DataItem::parse(&entry.assignment).expect("the session read it");
-        let assignment = Assignment::from_item(&item).expect("the session read it");
-        let place = Place { timestamp: assignment.timestamp, block_height: assignment.block_height };
-        let record = StepRecord {
-            process,
-            position: Position::of(report.nonce),
-            message: report.message,
-            assignment: assignment.id,
-            timestamp: place.timestamp,
-            block_height: place.block_height,
-            cron: None,
-            failed: has_error(&report),
-            receipt: report.receipt.encode().to_vec(),
-            result_json: report.result_json,
-        };
-        self.last = Some(Last { receipt: report.receipt, assignment: entry.assignment.clone(), place });
-        self.unsaved += 1;
-        Ok(record)
+        loop {
+            let report = self.session.step_assigned(entry, assigned.as_ref()).of(process)?;
+            let place = place(&report, entry);
+            let record = StepRecord {
+                process,
+                position: Position { nonce: report.nonce, tick: report.receipt.tick },
+                message: report.message,
+                assignment: Id(report.receipt.assignment_id).into(),
+                timestamp: place.timestamp,
+                block_height: place.block_height,
+                cron: report.tick.as_ref().map(|ticked| ticked.cron.clone()),
+                failed: has_error(&report),
+                receipt: report.receipt.encode().to_vec(),
+                result_json: report.result_json,
+            };
+            self.unsaved += 1;
+            done(record)?;
+            if report.tick.is_none() {
+                self.last = Some(Last { receipt: report.receipt, assignment: entry.assignment.clone(), place });
+                return Ok(());
+            }
+        }
     }
 
     /// Stores the state, if there is any beyond the last one stored; whether there was.
@@ -168,6 +179,16 @@ fn entry(store: &Store, process: ProcessId, nonce: Nonce) -> Result<LogEntry, Ex
 fn receipt(record: &StepRecord) -> Result<Receipt, ExecError> {
     let (process, nonce) = (record.process, record.position.nonce);
     Receipt::decode(&record.receipt).map_err(|source| ao_replay::ReplayError::Receipt { nonce, source }).of(process)
+}
+
+/// When a step is, and at which block.
+fn place(report: &StepReport, entry: &LogEntry) -> Place {
+    if let Some(Ticked { at, .. }) = &report.tick {
+        return Place { timestamp: TimestampMs(at.timestamp_ms), block_height: BlockHeight(at.block_height) };
+    }
+    let item = DataItem::parse(&entry.assignment).expect("the session read it");
+    let assignment = Assignment::from_item(&item).expect("the session read it");
+    Place { timestamp: assignment.timestamp, block_height: assignment.block_height }
 }
 
 /// Whether the result has a truthy `Error`, by which the reference leaves it out of its lists.

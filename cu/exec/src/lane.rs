@@ -22,7 +22,8 @@ use crate::error::{ExecError, Of};
 use crate::executor::{Shared, Snapshot, fork};
 use crate::hot::Hot;
 
-/// Messages of one process in a row while others wait; their results become durable together.
+/// Steps of one process in a row while others wait, but for an entry with more cron ticks before it; their results become
+/// durable together.
 const SLICE_STEPS: u64 = 64;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ExecError>>;
@@ -195,29 +196,36 @@ impl Lane {
             return Ok(true);
         }
         let end = Nonce((to.0 + 1).min(next.0 + SLICE_STEPS));
-        let mut records: Vec<StepRecord> = Vec::new();
-        let mut failed = None;
+        let (mut records, mut steps, mut reached, mut failed) = (Vec::new(), 0, next, None);
         for entry in shared.store.entries(process, next, end).of(process)? {
-            match entry.of(process).and_then(|entry| hot.step(&shared.store, &entry)) {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
+            let applied = entry.of(process).and_then(|entry| {
+                hot.apply(&shared.store, &entry, |record| {
+                    records.push(record);
+                    steps += 1;
+                    if records.len() as u64 >= SLICE_STEPS { keep(shared, process, &mut records) } else { Ok(()) }
+                })
+            });
+            if let Err(error) = applied {
+                failed = Some(error);
+                break;
+            }
+            reached.0 += 1;
+            if steps >= SLICE_STEPS {
+                break;
             }
         }
         // What came before a step that cannot be made is not made again for it.
-        let reached = Nonce(next.0 + records.len() as u64);
-        shared.store.put_results(&records).of(process)?;
-        shared.counts.steps.fetch_add(records.len() as u64, Ordering::Relaxed);
-        shared.publish(&records);
+        keep(shared, process, &mut records)?;
         if let Some(error) = failed {
             return Err(error);
         }
         if hot.unsaved >= shared.options.checkpoint_every {
             save(shared, hot)?;
         }
-        if reached < end { Err(ExecError::NoEntry { process, nonce: reached }) } else { Ok(reached > to) }
+        if reached < end && steps < SLICE_STEPS {
+            return Err(ExecError::NoEntry { process, nonce: reached });
+        }
+        Ok(reached > to)
     }
 
     /// The process in memory.
@@ -233,6 +241,19 @@ impl Lane {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Stores steps and tells of them. Ticks may be stored before the entry that they come before: what is evaluated again
+/// after a crash is compared with them.
+fn keep(shared: &Shared, process: ProcessId, records: &mut Vec<StepRecord>) -> Result<(), ExecError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let records = std::mem::take(records);
+    shared.store.put_results(&records).of(process)?;
+    shared.counts.steps.fetch_add(records.len() as u64, Ordering::Relaxed);
+    shared.publish(&records);
+    Ok(())
 }
 
 /// Stores the state, and gives up the oldest of its process.

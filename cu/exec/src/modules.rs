@@ -45,6 +45,9 @@ impl Modules {
         };
         drop(slot);
         let setup = Setup::new(&item, &stored.meta, module, CheckpointPolicy::default(), Tracker::Best).of(process)?;
+        for cron in setup.silent_crons() {
+            tracing::warn!(%process, cron, "a cron never ticks: its interval is no number");
+        }
         let (gas, most) = (setup.limits().compute_max, self.gas_max);
         if gas > most { Err(ExecError::TooMuchGas { process, gas, most }) } else { Ok(setup) }
     }

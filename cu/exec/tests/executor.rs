@@ -13,7 +13,7 @@ use ao_exec::{DryRun, ExecError, Executor, Options};
 use ao_kernel::{Module, Tracker};
 use ao_log::Nonce;
 use ao_replay::{ReplayError, Session, Setup};
-use ao_store::{Position, Store, TwinDisk};
+use ao_store::{Query, Store, TwinDisk};
 use ao_tests::{Guest, LogBuilder};
 use ao_wire::ProcessId;
 
@@ -39,7 +39,9 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 fn log(number: u32, messages: u64) -> LogBuilder {
     let guest = Guest::load(["counter", "memory_grow", "table_state"][number as usize % 3], 32);
-    let log = LogBuilder::numbered(&guest, &[], number);
+    // Some have crons: with entries a second apart two ticks before most of them.
+    let crons = [("Cron-Interval", "1-second"), ("Cron-Tag-Action", "Tick!"), ("Cron-Interval", "1-second")];
+    let log = LogBuilder::tagged(&guest, if number % 4 == 1 { &crons } else { &[] }, number);
     (0..messages).fold(log, |log, message| log.message(&format!("message {message}")))
 }
 
@@ -75,12 +77,22 @@ fn alone(log: &LogBuilder) -> Vec<Vec<u8>> {
     let loaded = Module::load(&module.wasm, format.value.parse().unwrap(), None).unwrap();
     let setup = Setup::new(log.process(), &module.meta, loaded, CheckpointPolicy::default(), Tracker::Best).unwrap();
     let mut session = Session::start(setup, Nonce(0)).unwrap();
-    log.entries().iter().map(|entry| session.step(entry).unwrap().receipt.encode().to_vec()).collect()
+    let mut receipts = Vec::new();
+    for entry in log.entries() {
+        loop {
+            let step = session.step(entry).unwrap();
+            receipts.push(step.receipt.encode().to_vec());
+            if step.tick.is_none() {
+                break;
+            }
+        }
+    }
+    receipts
 }
 
 fn stored(store: &Store, process: ProcessId) -> Vec<Vec<u8>> {
-    let at = |nonce| store.result_at(process, Position::of(Nonce(nonce))).unwrap();
-    (0..).map_while(|nonce| at(nonce).map(|step| step.receipt)).collect()
+    let all = Query { limit: usize::MAX, ..Query::default() };
+    store.results(process, &all).unwrap().steps.into_iter().map(|step| step.receipt).collect()
 }
 
 fn dry_run() -> DryRun {
@@ -157,8 +169,31 @@ fn a_request_that_is_dropped_takes_nothing_with_it() {
 }
 
 #[test]
+fn ticks_that_were_stored_before_a_crash_are_not_doubled_and_those_after_it_not_lost() {
+    let guest = Guest::load("counter", 32);
+    let log = LogBuilder::tagged(&guest, &[("Cron-Interval", "1-second")], 1).message("first");
+    let log = log.at(ao_tests::LOG_START_MS + 500_000, ao_tests::LOG_START_BLOCK).message("much later");
+    let (process, expected) = (log.process_id(), alone(&log));
+    assert_eq!(expected.len(), 3 + 500);
+    // With every number of results that may have become durable, in which more ticks come than are stored at once.
+    for kept in [0, 1, 2, 3, 64, 65, 66, 500, 502] {
+        let store = Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
+        keep(&store, &log);
+        wait(executor(&store, 1 << 30).advance(process, Nonce(2))).unwrap();
+        let all = store.results(process, &Query { limit: usize::MAX, ..Query::default() }).unwrap().steps;
+        let store = Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap());
+        keep(&store, &log);
+        store.put_results(&all[..kept]).unwrap();
+        let executor = executor(&store, 1 << 30);
+        wait(executor.dry_run(process, dry_run(), None)).unwrap();
+        wait(executor.advance(process, Nonce(2))).unwrap();
+        assert_eq!(stored(&store, process), expected, "{kept} kept");
+    }
+}
+
+#[test]
 fn an_executor_begun_anew_goes_on_from_the_last_state_and_checks_what_it_repeats() {
-    let log = log(0, MESSAGES);
+    let log = log(1, MESSAGES);
     let (store, process) =
         (Arc::new(Store::on(Arc::new(TwinDisk::default()), ao_store::Options::default()).unwrap()), log.process_id());
     keep(&store, &log);

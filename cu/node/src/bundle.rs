@@ -12,7 +12,7 @@ use ao_kernel::profile::Profile;
 use ao_log::bundle::{BundleWriter, Manifest, ModuleMeta};
 use ao_log::{ChainRule, Module, Nonce};
 use ao_replay::SavedState;
-use ao_store::{Position, Store};
+use ao_store::{Position, Store, StoreError};
 use ao_wire::ProcessId;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
@@ -98,11 +98,26 @@ impl Parts {
             {
                 writer.transcript(entry.nonce, &assigned)?;
             }
-            if let Some(step) = store.result_at(self.process, Position::of(entry.nonce))? {
-                writer.receipt(entry.nonce, &step.receipt)?;
+            let receipts = self.receipts(store, entry.nonce)?;
+            if !receipts.is_empty() {
+                writer.receipt(entry.nonce, &receipts)?;
             }
         }
         writer.finish()?;
         Ok(())
+    }
+
+    /// The receipts of the cron ticks before an entry, and its own.
+    fn receipts(&self, store: &Store, nonce: Nonce) -> Result<Vec<u8>, StoreError> {
+        let before = nonce.0.checked_sub(1).map(Nonce);
+        let ticks = before.into_iter().flat_map(|nonce| (1..).map(move |tick| Position { nonce, tick }));
+        let mut receipts = Vec::new();
+        for position in ticks {
+            let Some(step) = store.result_at(self.process, position)? else { break };
+            receipts.extend(step.receipt);
+        }
+        receipts
+            .extend(store.result_at(self.process, Position::of(nonce))?.map(|step| step.receipt).unwrap_or_default());
+        Ok(receipts)
     }
 }

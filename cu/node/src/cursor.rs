@@ -40,10 +40,12 @@ impl From<Sort> for Order {
 }
 
 /// A place in a list of results, as a caller names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// A cursor, which brings its order.
+    /// A cursor of an assignment's step, which brings its order.
     Place(Position, Sort),
+    /// A cursor of a cron tick: the nonce before it, its time and its cron.
+    Tick(Nonce, TimestampMs, String, Sort),
     /// A time.
     Time(TimestampMs),
 }
@@ -51,18 +53,22 @@ pub(crate) enum Bound {
 impl Bound {
     /// Reads a cursor, or else a time in milliseconds.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if let Some(Json { ordinate, sort, .. }) =
+        if let Some(Json { timestamp, ordinate, cron, sort }) =
             STANDARD.decode(text).ok().and_then(|json| serde_json::from_slice(&json).ok())
         {
-            return Some(Self::Place(Position::of(Nonce(ordinate.parse().ok()?)), sort));
+            let nonce = Nonce(ordinate.parse().ok()?);
+            return Some(match cron {
+                Some(cron) => Self::Tick(nonce, TimestampMs(timestamp), cron, sort),
+                None => Self::Place(Position::of(nonce), sort),
+            });
         }
         text.parse().ok().map(|time| Self::Time(TimestampMs(time)))
     }
 
     /// The order a cursor brings.
-    pub(crate) fn sort(self) -> Option<Sort> {
+    pub(crate) fn sort(&self) -> Option<Sort> {
         match self {
-            Self::Place(_, sort) => Some(sort),
+            Self::Place(_, sort) | Self::Tick(.., sort) => Some(*sort),
             Self::Time(_) => None,
         }
     }
@@ -97,6 +103,13 @@ mod tests {
             result_json: Vec::new(),
         };
         assert_eq!(cursor(&step, Sort::Descending), text);
+    }
+
+    #[test]
+    fn the_cursor_of_a_tick_names_its_cron() {
+        let json = r#"{"timestamp":1700000010000,"ordinate":"9","cron":"0-10-seconds","sort":"ASC"}"#;
+        let tick = Bound::Tick(Nonce(9), TimestampMs(1_700_000_010_000), "0-10-seconds".into(), Sort::Ascending);
+        assert_eq!(Bound::parse(&STANDARD.encode(json)), Some(tick));
     }
 
     #[test]

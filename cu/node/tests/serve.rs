@@ -71,6 +71,51 @@ fn a_bundle_of_the_unit_is_verified_by_replay_from_the_beginning_and_from_the_mi
 }
 
 #[test]
+fn ticks_are_listed_by_cursors_that_miss_and_repeat_none() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let module = network.publish(&Guest::load("counter", 64));
+    // Two crons of one interval: their ticks differ in nothing but the cron. A message a second is sent.
+    let crons = [("Cron-Interval", "2-seconds"), ("Cron-Interval", "2-seconds"), ("Cron-Tag-Action", "Tick")];
+    let process = network.spawn_tagged(module, &crons, 1);
+    let last = (0..20).map(|n| network.send(process, &[], &n.to_string())).last().unwrap();
+    let unit = Unit::start(&network, folder.path(), &["--checkpoint-every", "7"]);
+    let edges = |path: &str| unit.get(path).ok()["edges"].as_array().unwrap().clone();
+    let all = edges(&format!("/cron/{process}"));
+    let results = edges(&format!("/results/{process}?limit=1000"));
+    assert_eq!((all.len(), results.len()), (20, 41), "and the messages, and the process");
+    assert_eq!(results.iter().filter(|edge| all.contains(edge)).count(), 20);
+    let counts: Vec<&str> = results.iter().map(|edge| edge["node"]["Output"].as_str().unwrap()).collect();
+    assert_eq!(counts, (1..=41).map(|count| count.to_string()).collect::<Vec<_>>(), "in the order of evaluation");
+    for limit in [1, 3, 20] {
+        let (mut paged, mut from) = (Vec::new(), String::new());
+        loop {
+            let page = unit.get(&format!("/cron/{process}?limit={limit}{from}")).ok();
+            let edges = page["edges"].as_array().unwrap();
+            paged.extend(edges.iter().cloned());
+            let Some(cursor) = edges.last().and_then(|edge| edge["cursor"].as_str()) else { break };
+            from = format!("&from={}", cursor.replace('+', "%2B").replace('=', "%3D"));
+        }
+        assert_eq!(paged, all, "by {limit}");
+    }
+    let receipt = unit.get(&format!("/receipt/{process}/1?tick=2")).ok();
+    assert_eq!((&receipt["tick"], &receipt["cron"]), (&2.into(), &"1-2-seconds".into()), "{receipt}");
+    assert_eq!(unit.get(&format!("/receipt/{process}/2?tick=1")).status, 404);
+    assert_eq!(result(&unit, process, last)["Output"], "41");
+    for (query, first) in [("", 0), ("?from=9", 9), ("?from=8&to=8", 8)] {
+        let bundle = unit.get(&format!("/bundle/{process}{query}"));
+        let last = Nonce(if first == 8 { 8 } else { 20 });
+        assert_eq!(verdict(&bundle.body), Verdict::Matched { first: Nonce(first), last }, "{query}");
+    }
+    let before = edges(&format!("/cron/{process}"));
+    unit.stop();
+    let unit = Unit::start(&network, folder.path(), &[]);
+    network.send(process, &[], "one more");
+    network.send(process, &[], "and one");
+    let after = unit.get(&format!("/cron/{process}")).ok()["edges"].as_array().unwrap().clone();
+    assert_eq!((&after[..20], after.len()), (&before[..], 22));
+}
+
+#[test]
 fn what_is_assigned_from_elsewhere_is_fetched_kept_and_evaluated_as_replay_does() {
     let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
     let process = network.spawn(network.publish(&Guest::load("error_answer", 64)), 1);

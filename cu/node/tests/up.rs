@@ -38,14 +38,14 @@ impl Up {
     }
 
     /// What the real client makes of it.
-    fn client(&self) -> Value {
+    fn client(&self, more: &[&str]) -> Value {
         let [gateway, mu, cu, scheduler, module] =
             ["gateway", "mu", "cu", "scheduler", "module"].map(|name| self.told[name].clone());
         let (graphql, module) = (format!("{gateway}/graphql"), module.split(' ').next().unwrap().to_owned());
         let arguments =
             ["--cu", &cu, "--mu", &mu, "--graphql", &graphql, "--module", &module, "--scheduler", &scheduler];
         let lines: Vec<String> =
-            ao_tests::node("aoconnect.mjs", &[&arguments[..], &["--assign", "--monitor"]].concat()).collect();
+            ao_tests::node("aoconnect.mjs", &[&arguments[..], &["--assign", "--monitor"], more].concat()).collect();
         serde_json::from_str(&lines[0]).unwrap()
     }
 }
@@ -54,15 +54,26 @@ impl Up {
 fn the_real_client_works_with_a_network_whose_logs_are_verified_and_that_goes_on_after_a_stop() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path(), &[]);
-    let told = up.client();
+    let told = up.client(&["--cron"]);
     assert_eq!(told["result"]["data"], "42", "{told}");
     assert_eq!(told["dryrun"]["data"], "42", "{told}");
     let bundle = tempfile::NamedTempFile::new().unwrap();
     let process = told["process"].as_str().unwrap();
-    std::fs::write(bundle.path(), up.unit("cu").get(&format!("/bundle/{process}")).body).unwrap();
-    let options = Options { modules: vec![ao_tests::module_path("aos2_0_6")], ..Options::default() };
-    let verdict = ao_replay::verify(Source::open(bundle.path()).unwrap(), &options, &mut |_| Ok(())).unwrap().1;
-    assert!(matches!(verdict, Verdict::Matched { .. }), "{verdict:?}");
+    let cron = told["cron"].as_str().unwrap();
+    for process in [process, cron] {
+        std::fs::write(bundle.path(), up.unit("cu").get(&format!("/bundle/{process}")).body).unwrap();
+        let options = Options { modules: vec![ao_tests::module_path("aos2_0_6")], ..Options::default() };
+        let verdict = ao_replay::verify(Source::open(bundle.path()).unwrap(), &options, &mut |_| Ok(())).unwrap().1;
+        assert!(matches!(verdict, Verdict::Matched { .. }), "{verdict:?}");
+    }
+    // What the cron of a watched process sent arrived once each, dated with its tick.
+    let ticks = up.unit("cu").get(&format!("/cron/{cron}")).ok();
+    let sent = ticks["edges"].as_array().unwrap().iter().flat_map(|edge| edge["node"]["Messages"].as_array().unwrap());
+    let sent: Vec<&str> = sent.map(|message| message["Data"].as_str().unwrap()).collect();
+    let mut arrived: Vec<&str> = told["ticked"].as_array().unwrap().iter().map(|time| time.as_str().unwrap()).collect();
+    arrived.sort_unstable();
+    assert!(arrived.len() >= 4, "{told}");
+    assert_eq!(arrived, sent, "{told}");
     let result = format!("/result/{}?process-id={process}", told["message"].as_str().unwrap());
     let before = up.unit("cu").get(&result).ok();
     let module = up.told["module"].clone();
@@ -71,7 +82,7 @@ fn the_real_client_works_with_a_network_whose_logs_are_verified_and_that_goes_on
     let up = Up::start(folder.path(), &[]);
     assert_eq!(up.told["module"], module, "a module keeps its id");
     assert_eq!(up.unit("cu").get(&result).ok(), before);
-    assert_eq!(up.client()["result"]["data"], "42");
+    assert_eq!(up.client(&[])["result"]["data"], "42");
     assert_eq!(up.unit.stop(), Some(0));
 
     let up = Up::start(folder.path(), &["--fresh"]);

@@ -194,6 +194,33 @@ impl Store {
         })
     }
 
+    /// The tick of a cron at a time, of those that follow a nonce.
+    ///
+    /// # Errors
+    /// The host's trouble, or damage.
+    pub fn tick(
+        &self,
+        process: ProcessId,
+        nonce: Nonce,
+        time: TimestampMs,
+        cron: &str,
+    ) -> Result<Option<Position>, StoreError> {
+        self.with(|core| {
+            let first = rows::time_key(process, time, Position { nonce, tick: 1 });
+            let last = rows::time_key(process, time, Position { nonce, tick: u32::MAX });
+            let mut found = None;
+            core.index.scan(TIMES, (&first, &last), false, |key, _| {
+                let malformed = || StoreError::Row { table: "times" };
+                let position = Position::decode(&key[40..]).ok_or_else(malformed)?;
+                let row = core.index.get(STEPS, &rows::step_key(process, position))?.ok_or_else(malformed)?;
+                let step = rows::decode_step(process, position, &row).ok_or(StoreError::Row { table: "steps" })?.0;
+                found = (step.cron.as_deref() == Some(cron)).then_some(position);
+                Ok(found.is_none())
+            })?;
+            Ok(found)
+        })
+    }
+
     /// The place of the newest step.
     ///
     /// # Errors

@@ -114,8 +114,14 @@ fn listings_go_by_number_with_ticks_after_their_nonce_and_errors_cost_no_place()
         steps.push(more);
     }
     steps[10].failed = true;
+    steps[13].timestamp.0 += 1;
     store.put_results(&steps).unwrap();
     store.put_results(&[step(2, 5)]).unwrap();
+    let (time, cron) = (steps[13].timestamp, "0-10-seconds");
+    let tick = |nonce, time, cron| store.tick(process(1), Nonce(nonce), time, cron).unwrap();
+    assert_eq!(tick(9, time, cron), Some(Position { nonce: Nonce(9), tick: 2 }));
+    assert_eq!(tick(9, steps[12].timestamp, cron), Some(Position { nonce: Nonce(9), tick: 1 }));
+    assert_eq!((tick(8, time, cron), tick(9, time, "1-10-seconds")), (None, None));
     let list = |query: Query| {
         let page = store.results(process(1), &query).unwrap();
         let places: Vec<_> = page.steps.iter().map(|step| (step.position.nonce.0, step.position.tick)).collect();

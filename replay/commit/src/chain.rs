@@ -19,6 +19,14 @@ pub enum ChainError {
         /// The nonce given.
         actual: u64,
     },
+    /// A cron tick was left out or repeated, or comes before any assignment.
+    #[error("receipt of tick {tick} of nonce {nonce} is not the one that is next")]
+    WrongTick {
+        /// Its nonce.
+        nonce: u64,
+        /// Its tick.
+        tick: u32,
+    },
     /// Of another process or made under another profile.
     #[error("receipt of nonce {nonce} is of another process or profile")]
     Foreign {
@@ -44,8 +52,10 @@ pub enum ChainError {
 /// What a step adds to the chain.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// The nonce of the assignment.
+    /// As in [`Receipt`].
     pub nonce: u64,
+    /// As in [`Receipt`].
+    pub tick: u32,
     /// The id of the assignment.
     pub assignment_id: Hash,
     /// Of [`crate::input_hash`].
@@ -56,7 +66,7 @@ pub struct Step {
     pub result_hash: Hash,
     /// Gas used.
     pub gas: u64,
-    /// The state after the step; exactly where [`CheckpointPolicy::root_due`].
+    /// The state after the step; exactly where [`CheckpointPolicy::root_due`] and it is no tick.
     pub state_root: Option<Hash>,
 }
 
@@ -67,7 +77,10 @@ pub struct ReceiptChain {
     profile: Hash,
     policy: CheckpointPolicy,
     head: Hash,
+    /// The nonce of the next assignment.
     next: u64,
+    /// The tick that may come before it; `None` before the first assignment.
+    next_tick: Option<u32>,
 }
 
 impl ReceiptChain {
@@ -76,7 +89,7 @@ impl ReceiptChain {
         let interval = policy.interval().to_le_bytes();
         let nonce = first_nonce.to_le_bytes();
         let head = derive(context::GENESIS, &[&process, &module, &profile, &interval, &nonce]);
-        Self { process, profile, policy, head, next: first_nonce }
+        Self { process, profile, policy, head, next: first_nonce, next_tick: None }
     }
 
     /// The chain as it was right after `last`.
@@ -87,6 +100,7 @@ impl ReceiptChain {
             policy,
             head: last.hash(),
             next: last.nonce.saturating_add(1),
+            next_tick: last.tick.checked_add(1),
         }
     }
 
@@ -95,7 +109,7 @@ impl ReceiptChain {
         self.head
     }
 
-    /// The nonce of the next receipt.
+    /// The nonce of the next assignment.
     pub fn next_nonce(&self) -> u64 {
         self.next
     }
@@ -113,6 +127,7 @@ impl ReceiptChain {
         let receipt = Receipt {
             process: self.process,
             nonce: step.nonce,
+            tick: step.tick,
             assignment_id: step.assignment_id,
             input_hash: step.input_hash,
             outcome: step.outcome,
@@ -131,22 +146,27 @@ impl ReceiptChain {
     /// # Errors
     /// Why it isn't; the chain then stays where it was.
     pub fn verify(&mut self, receipt: &Receipt) -> Result<(), ChainError> {
-        let nonce = receipt.nonce;
+        let (nonce, tick) = (receipt.nonce, receipt.tick);
         if (receipt.process, receipt.profile) != (self.process, self.profile) {
             return Err(ChainError::Foreign { nonce });
         }
-        if nonce != self.next {
+        if tick > 0 {
+            if nonce.checked_add(1) != Some(self.next) || self.next_tick != Some(tick) {
+                return Err(ChainError::WrongTick { nonce, tick });
+            }
+        } else if nonce != self.next {
             return Err(ChainError::WrongNonce { expected: self.next, actual: nonce });
         }
         if receipt.prev != self.head {
             return Err(ChainError::BrokenLink { nonce });
         }
-        let due = self.policy.root_due(nonce);
+        let due = tick == 0 && self.policy.root_due(nonce);
         if receipt.state_root.is_some() != due {
             return Err(ChainError::StateRoot { nonce, due });
         }
         self.head = receipt.hash();
         self.next = nonce.saturating_add(1);
+        self.next_tick = tick.checked_add(1);
         Ok(())
     }
 }
@@ -160,6 +180,7 @@ mod tests {
         let nonce = chain.next_nonce();
         Step {
             nonce,
+            tick: 0,
             assignment_id: [nonce as u8; 32],
             input_hash: input_hash(&nonce.to_le_bytes(), b"env"),
             outcome: if nonce.is_multiple_of(7) { Outcome::Unreachable } else { Outcome::Ok },
@@ -218,6 +239,34 @@ mod tests {
         assert_eq!(altered(|r| r.process[0] ^= 1), Err(ChainError::Foreign { nonce: 4 }));
         assert_eq!(altered(|r| r.profile[0] ^= 1), Err(ChainError::Foreign { nonce: 4 }));
         assert_eq!(altered(|r| r.state_root = Some([0; 32])), Err(ChainError::StateRoot { nonce: 4, due: false }));
+    }
+
+    #[test]
+    fn ticks_stand_between_assignments_in_order() {
+        let mut chain = chain();
+        let tick =
+            |chain: &ReceiptChain, tick| Step { nonce: chain.next_nonce() - 1, tick, state_root: None, ..step(chain) };
+        assert_eq!(
+            chain.push(tick(&chain, 1)),
+            Err(ChainError::WrongTick { nonce: 0, tick: 1 }),
+            "nothing came before"
+        );
+        run(&mut chain, 3);
+        for n in 1..4 {
+            let receipt = chain.push(tick(&chain, n)).unwrap();
+            assert_eq!((receipt.nonce, receipt.tick, receipt.state_root), (3, n, None));
+            for wrong in [n, n + 2] {
+                let error = ChainError::WrongTick { nonce: 3, tick: wrong };
+                assert_eq!(chain.push(tick(&chain, wrong)), Err(error));
+            }
+            let mut resumed = ReceiptChain::resume(&Receipt::decode(&receipt.encode()).unwrap(), chain.policy());
+            assert_eq!(resumed, chain, "after tick {n}");
+            assert_eq!(resumed.push(step(&chain)).map(|receipt| receipt.nonce), Ok(4));
+        }
+        let early = Step { nonce: 4, ..tick(&chain, 4) };
+        assert_eq!(chain.push(early), Err(ChainError::WrongTick { nonce: 4, tick: 4 }));
+        run(&mut chain, 1);
+        assert_eq!(chain.push(tick(&chain, 1)).map(|receipt| receipt.nonce), Ok(4));
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod context {
     pub(crate) const INPUT: &str = "aorta 2026-11 step input v1";
     pub(crate) const RESULT: &str = "aorta 2026-11 step result v1";
     pub(crate) const RECEIPT: &str = "aorta 2026-11 receipt v1";
+    pub(crate) const TICK_RECEIPT: &str = "aorta 2026-11 receipt v2";
     pub(crate) const GENESIS: &str = "aorta 2026-11 receipt chain genesis v1";
 }
 

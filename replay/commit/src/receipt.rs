@@ -10,7 +10,10 @@ use crate::{Hash, context, derive};
 /// Size of an encoded receipt.
 pub const RECEIPT_BYTES: usize = 256;
 
+/// Begins the receipt of an assignment's own step.
 const MAGIC: [u8; 8] = *b"AORCPT\0\x01";
+/// Begins that of a cron tick.
+const TICK_MAGIC: [u8; 8] = *b"AORCPT\0\x02";
 
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
@@ -109,7 +112,7 @@ pub enum ReceiptError {
         actual: usize,
     },
     /// Not a receipt, or of another version.
-    #[error("no receipt of version 1: wrong first 8 bytes")]
+    #[error("no receipt of version 1 or 2: wrong first 8 bytes")]
     WrongMagic,
     /// A code this version doesn't define.
     #[error("unknown outcome {code} at offset 112")]
@@ -130,9 +133,11 @@ pub enum ReceiptError {
 pub struct Receipt {
     /// The process.
     pub process: Hash,
-    /// The nonce of the assignment.
+    /// The nonce of the assignment; for a tick of the one before it.
     pub nonce: u64,
-    /// The id of the assignment.
+    /// Which of the cron ticks that follow the assignment, from 1 on; 0 is the assignment's own step.
+    pub tick: u32,
+    /// The id of the assignment of that nonce.
     pub assignment_id: Hash,
     /// Of [`input_hash`].
     pub input_hash: Hash,
@@ -167,12 +172,13 @@ impl Receipt {
         let mut put = |offset: usize, field: &[u8]| {
             bytes[offset..offset + field.len()].copy_from_slice(field);
         };
-        put(0, &MAGIC);
+        put(0, if self.tick == 0 { &MAGIC } else { &TICK_MAGIC });
         put(8, &self.process);
         put(40, &self.nonce.to_le_bytes());
         put(48, &self.assignment_id);
         put(80, &self.input_hash);
         put(112, &[self.outcome.code(), u8::from(self.state_root.is_some())]);
+        put(116, &self.tick.to_le_bytes());
         put(120, &self.result_hash);
         put(152, &self.gas.to_le_bytes());
         put(160, &self.profile);
@@ -190,15 +196,18 @@ impl Receipt {
             return Err(ReceiptError::WrongLength { actual: bytes.len() });
         }
         let mut fields = Fields(bytes);
-        if fields.take() != MAGIC {
-            return Err(ReceiptError::WrongMagic);
-        }
+        let is_tick = match fields.take() {
+            MAGIC => false,
+            TICK_MAGIC => true,
+            _ => return Err(ReceiptError::WrongMagic),
+        };
         let process = fields.take();
         let nonce = fields.take_u64();
         let assignment_id = fields.take();
         let input_hash = fields.take();
         let [code, has_root] = fields.take();
-        let padding: [u8; 6] = fields.take();
+        let padding: [u8; 2] = fields.take();
+        let tick = u32::from_le_bytes(fields.take());
         let result_hash = fields.take();
         let gas = fields.take_u64();
         let profile = fields.take();
@@ -207,20 +216,36 @@ impl Receipt {
         if has_root > 1 {
             return Err(ReceiptError::NotCanonical { offset: 113 });
         }
-        if padding != [0; 6] {
+        if padding != [0; 2] {
             return Err(ReceiptError::NotCanonical { offset: 114 });
+        }
+        if (tick != 0) != is_tick {
+            return Err(ReceiptError::NotCanonical { offset: 116 });
         }
         if has_root == 0 && root != [0; 32] {
             return Err(ReceiptError::NotCanonical { offset: 224 });
         }
         let outcome = Outcome::from_code(code).ok_or(ReceiptError::UnknownOutcome { code })?;
         let state_root = (has_root == 1).then_some(root);
-        Ok(Self { process, nonce, assignment_id, input_hash, outcome, result_hash, gas, profile, prev, state_root })
+        Ok(Self {
+            process,
+            nonce,
+            tick,
+            assignment_id,
+            input_hash,
+            outcome,
+            result_hash,
+            gas,
+            profile,
+            prev,
+            state_root,
+        })
     }
 
     /// The hash by which the next receipt, the receipt log and everyone else names this one.
     pub fn hash(&self) -> Hash {
-        derive(context::RECEIPT, &[&self.encode()])
+        let context = if self.tick == 0 { context::RECEIPT } else { context::TICK_RECEIPT };
+        derive(context, &[&self.encode()])
     }
 
     /// Whether `json`, the body of `GET /result`, is the result of this step.
@@ -239,6 +264,7 @@ mod tests {
         Receipt {
             process: [1; 32],
             nonce: 31,
+            tick: 0,
             assignment_id: [2; 32],
             input_hash: input_hash(b"{}", b"{}"),
             outcome: Outcome::Ok,
@@ -261,8 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn encoding_of_ticks_is_frozen() {
+        let tick = Receipt { tick: 3, state_root: None, ..receipt() };
+        assert_eq!(tick.encode()[..8], *b"AORCPT\0\x02");
+        assert_eq!(tick.encode()[112..120], [0, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(
+            blake3::Hash::from(tick.hash()).to_hex().as_str(),
+            "5d8c469b37ca559c5427616ddfe04da9ca88e803313f601b29d22ef5e05b295e"
+        );
+    }
+
+    #[test]
     fn every_flipped_bit_is_refused_or_changes_the_hash() {
-        for receipt in [receipt(), Receipt { state_root: None, ..receipt() }] {
+        for receipt in [receipt(), Receipt { state_root: None, ..receipt() }, Receipt { tick: 1, ..receipt() }] {
             let bytes = receipt.encode();
             assert_eq!(Receipt::decode(&bytes), Ok(receipt.clone()));
             for bit in 0..8 * RECEIPT_BYTES {

@@ -10,6 +10,7 @@
 
 pub mod admission;
 mod breaker;
+pub mod cron;
 mod engine;
 mod error;
 mod fork;

@@ -197,17 +197,25 @@ impl Machine {
     /// The host's trouble only; what goes wrong in the guest is in the answer. After [`MachineError::BrokenOff`] the process
     /// must be brought back from what was saved of it: this machine gives that error for ever.
     pub fn step(&mut self, message_json: &str) -> Result<Step, MachineError> {
+        self.step_within(message_json, u64::MAX)
+    }
+
+    /// Applies one message that may use no more than `gas_max`, nor more than the process' limit.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_within(&mut self, message_json: &str, gas_max: u64) -> Result<Step, MachineError> {
         if self.pending.len() >= self.image_every || self.pending_bytes() >= PENDING_BYTES_MAX {
             self.take_image()?;
             self.image_every = (self.image_every * 2).min(IMAGE_EVERY);
         }
         self.instance.set_quiet(self.loud_steps == 0);
         self.loud_steps = self.loud_steps.saturating_sub(1);
-        let mut step = self.evaluate(message_json)?;
+        let mut step = self.evaluate_within(message_json, gas_max)?;
         if step.interrupt == Some(Interrupt::MustUnwind) {
             self.roll_back()?;
             self.loud_steps = LOUD_STEPS;
-            step = self.evaluate(message_json)?;
+            step = self.evaluate_within(message_json, gas_max)?;
         }
         if let Some(error) = self.instance.take_failure() {
             return Err(error.into());
@@ -291,6 +299,13 @@ impl Machine {
         self.pending.iter().map(String::len).sum()
     }
 
+    fn evaluate_within(&mut self, message_json: &str, gas_max: u64) -> Result<Step, BrokenOff> {
+        self.instance.host().allow(Some(gas_max));
+        let step = self.evaluate(message_json);
+        self.instance.host().allow(None);
+        step
+    }
+
     fn evaluate(&mut self, message_json: &str) -> Result<Step, BrokenOff> {
         evaluate(&mut *self.instance, &self.env_json, message_json)
     }
@@ -316,6 +331,7 @@ impl Machine {
         self.instance.set_tables(&self.tables);
         *self.instance.host() = self.host.clone();
         for message_json in std::mem::take(&mut self.pending) {
+            // What ended within some gas ends so within the whole limit.
             if self.evaluate(&message_json)?.evaluated.keeps_previous_memory() {
                 return Err(MachineError::RollbackDiverged);
             }

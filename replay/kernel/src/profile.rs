@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::cron::{CRONS_MAX, GAP_TICKS_MAX};
 use crate::host::{CLOCK_START_MS, FILES_BYTES_MAX, NODES_MAX};
 use crate::json::{DEPTH_MAX, VALUES_MAX};
 use crate::limits::{COMPUTE_MAX, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX};
@@ -63,6 +64,8 @@ impl Profile {
     pub fn ao_loader_0_0_49() -> Self {
         let limits = [
             ("clock.start-ms", CLOCK_START_MS.to_string()),
+            ("cron.crons-max", CRONS_MAX.to_string()),
+            ("cron.gap-ticks-max", GAP_TICKS_MAX.to_string()),
             ("files.bytes-max", FILES_BYTES_MAX.to_string()),
             ("files.nodes-max", NODES_MAX.to_string()),
             ("gas.slack", GAS_SLACK.to_string()),
@@ -116,6 +119,8 @@ const RULES: &[(&str, &str)] = &[
     ),
     ("clock.step-ms", "1 after each reading; never reset"),
     ("clock.zone", "UTC"),
+    ("cron.interval", "X-block or X-blocks, else ms(X unit) of npm ms 2.1.3 in whole seconds; no number: never"),
+    ("cron.message", "Owner Target From Tags Timestamp Block-Height Cron; owner and process are those of the process"),
     ("entropy.math-random", "0.5"),
     ("entropy.system", "none"),
     ("environment.glue-1-2-3", "emscripten's defaults with _=./this.program"),
@@ -181,7 +186,14 @@ const FAULTS: &[(&str, &str)] = &[
         "fault.14-odd-pushed-message",
         "odd targets and long tag sections are hashed as they are, instead of failing for ever",
     ),
-    ("fault.17-cron", "no cron messages: a state is a function of its log"),
+    (
+        "fault.17-cron",
+        "at k intervals from nonce 0, k from 1 on: those after the furthest assignment so far up to the next, right before that; time and blocks pass evenly between the two, a block rounded up to its millisecond; by time, then blocks before times, then id; one of a cron in a millisecond, the last",
+    ),
+    (
+        "fault.18-cron-catch-up",
+        "the latest ticks of each cron, an equal share of what may be between two assignments; all together use one Compute-Limit, whose end ends them out of gas",
+    ),
     (
         "fault.20-duplicates",
         "known from the whole log before the message, whatever the outcomes were, instead of from one unit's own evaluations",
@@ -218,7 +230,7 @@ mod tests {
         let text = profile.text();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.is_sorted());
-        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 16, "every name occurs once");
+        assert_eq!(lines.len(), RULES.len() + FAULTS.len() + 18, "every name occurs once");
         assert!(lines.iter().all(|line| line.is_ascii() && line.matches(" = ").count() == 1));
         assert!(text.contains("clock.start-ms = 10000\n"));
         assert_eq!(profile.name(), "ao-loader-0.0.49");

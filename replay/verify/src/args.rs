@@ -191,7 +191,8 @@ pub(crate) struct Trace {
     pub(crate) evaluate: Evaluate,
 }
 
-/// A log is a folder of static files (C2SP tlog-tiles); a RECEIPT is a file of its 256 bytes or their hex digits, or BUNDLE#NONCE.
+/// A log is a folder of static files (C2SP tlog-tiles); a RECEIPT is a file of its 256 bytes or their hex digits, or BUNDLE#NONCE
+/// (BUNDLE#NONCE.TICK of a cron tick).
 #[derive(Subcommand, Debug)]
 pub(crate) enum Prove {
     /// Append the receipts of bundles to a log and sign its head; prints the verifier key
@@ -260,7 +261,7 @@ pub(crate) enum Prove {
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckResult {
-    /// The receipt: a file of its 256 bytes or their hex digits, or BUNDLE#NONCE
+    /// The receipt: a file of its 256 bytes or their hex digits, or BUNDLE#NONCE, or BUNDLE#NONCE.TICK
     #[arg(long)]
     pub(crate) receipt: String,
     /// The body as it was served

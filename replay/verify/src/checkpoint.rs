@@ -1,8 +1,9 @@
 //! A saved state: what a bundle keeps so that a run may start in the middle.
 //!
 //! ```text
-//! meta  u8 version 1 · receipt[256] · state root[32] · u64 memory bytes · chain value[32] · u64 timestamp ·
-//!       u32 globals × (u32 index, u8 type, u64 bits) ·
+//! meta  u8 version · receipt[256] · state root[32] · u64 memory bytes · chain value[32] · u64 timestamp ·
+//!       with version 2, of a process with crons: u64 timestamp, u64 block height of the first assignment, both of
+//!       the furthest · u32 globals × (u32 index, u8 type, u64 bits) ·
 //!       u32 tables × (u32 entries × u32 function index, 0xFFFF_FFFF for none) · host state
 //! body  groups that are not all zero, in ascending order: (u32 index, 4096 bytes)
 //! ```
@@ -12,16 +13,19 @@
 //! Invariant: decoding accepts exactly what encoding writes.
 
 use ao_commit::{RECEIPT_BYTES, Receipt};
+use ao_kernel::cron::{Course, Moment};
 use ao_kernel::guest::Val;
 use ao_kernel::{GROUP_BYTES, Registers};
 use ao_log::{Assignment, ChainPoint, HashChain, LogVerifier, Nonce, TimestampMs, VerifyOptions};
 use ao_wire::{DataItem, Id};
 
 use crate::error::ReplayError;
-use crate::session::{Session, Setup};
+use crate::session::Session;
+use crate::setup::Setup;
 use crate::source::{SavedState, Source};
 
 const VERSION: u8 = 1;
+const VERSION_WITH_CRONS: u8 = 2;
 const GROUP_RECORD_BYTES: usize = 4 + GROUP_BYTES;
 
 struct Meta {
@@ -29,6 +33,7 @@ struct Meta {
     registers: Registers,
     hash_chain: [u8; 32],
     timestamp_ms: u64,
+    course: Option<Course>,
     state_root: [u8; 32],
 }
 
@@ -41,12 +46,17 @@ pub fn save(session: &mut Session, receipt: &Receipt, assignment: &[u8]) -> Resu
     let item = DataItem::parse(assignment).map_err(|source| ao_log::LogFault::AssignmentItem { nonce, source })?;
     let assignment = Assignment::from_item(&item).map_err(|source| ao_log::LogFault::Assignment { nonce, source })?;
     let (commitment, registers) = session.commit()?;
-    let mut meta = vec![VERSION];
+    let course = session.course;
+    let mut meta = vec![if course.is_some() { VERSION_WITH_CRONS } else { VERSION }];
     meta.extend_from_slice(&receipt.encode());
     meta.extend_from_slice(&commitment.state_root);
     meta.extend_from_slice(&registers.memory_bytes.to_le_bytes());
     meta.extend_from_slice(&assignment.hash_chain.0);
     meta.extend_from_slice(&assignment.timestamp.0.to_le_bytes());
+    if let Some(Course { origin, reached }) = course {
+        let numbers = [origin, reached].map(|at| [at.timestamp_ms, at.block_height]);
+        meta.extend(numbers.as_flattened().iter().flat_map(|number| number.to_le_bytes()));
+    }
     meta.extend_from_slice(&(registers.globals.len() as u32).to_le_bytes());
     for (index, value) in &registers.globals {
         meta.extend_from_slice(&index.to_le_bytes());
@@ -83,6 +93,9 @@ pub fn resume(setup: Setup, state: &SavedState) -> Result<Session, ReplayError> 
     if meta.receipt.state_root.is_some_and(|root| root != meta.state_root) {
         return Err(wrong("its receipt has another state root"));
     }
+    if meta.course.is_some() != setup.has_crons() {
+        return Err(wrong("it and the process do not agree on whether there are crons"));
+    }
     if !state.body.len().is_multiple_of(GROUP_RECORD_BYTES) {
         return Err(wrong("its memory ends within a group"));
     }
@@ -90,7 +103,7 @@ pub fn resume(setup: Setup, state: &SavedState) -> Result<Session, ReplayError> 
         let (index, group) = record.split_at(4);
         (u32::from_le_bytes(index.try_into().expect("split at 4")), group)
     });
-    let mut session = Session::resume(setup, &meta.receipt, &meta.registers, groups)?;
+    let mut session = Session::resume(setup, &meta.receipt, meta.course, &meta.registers, groups)?;
     if session.commit()?.0.state_root == meta.state_root {
         Ok(session)
     } else {
@@ -121,12 +134,22 @@ pub(crate) fn continue_log(
 impl Meta {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
-        let [VERSION] = take(&mut rest)? else { return None };
+        let with_crons = match take(&mut rest)? {
+            [VERSION] => false,
+            [VERSION_WITH_CRONS] => true,
+            _ => return None,
+        };
         let receipt = Receipt::decode(&take::<RECEIPT_BYTES>(&mut rest)?).ok()?;
         let state_root = take(&mut rest)?;
         let memory_bytes = u64::from_le_bytes(take(&mut rest)?);
         let hash_chain = take(&mut rest)?;
         let timestamp_ms = u64::from_le_bytes(take(&mut rest)?);
+        let course = if with_crons {
+            let (origin, reached) = (moment(&mut rest)?, moment(&mut rest)?);
+            Some(Course { origin, reached })
+        } else {
+            None
+        };
         let count = u32::from_le_bytes(take(&mut rest)?);
         let mut globals = Vec::new();
         for _ in 0..count {
@@ -143,8 +166,13 @@ impl Meta {
             tables.push(table);
         }
         let registers = Registers { globals, tables, host: rest.to_vec(), memory_bytes };
-        Some(Self { receipt, registers, hash_chain, timestamp_ms, state_root })
+        Some(Self { receipt, registers, hash_chain, timestamp_ms, course, state_root })
     }
+}
+
+fn moment(rest: &mut &[u8]) -> Option<Moment> {
+    let timestamp_ms = u64::from_le_bytes(take(rest)?);
+    Some(Moment { timestamp_ms, block_height: u64::from_le_bytes(take(rest)?) })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

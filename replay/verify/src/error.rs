@@ -1,6 +1,7 @@
 //! Errors of a replay: input that is incomplete or corrupt, or the host's trouble. A diverging replay is a verdict.
 
 use ao_commit::{ChainError, PolicyError, ReceiptError, TreeError};
+use ao_kernel::cron::CronError;
 use ao_kernel::limits::LimitError;
 use ao_kernel::{LoadError, MachineError, StartError, UnknownFormat};
 use ao_log::bundle::BundleWriteError;
@@ -40,6 +41,14 @@ pub enum ReplayError {
         /// The nonce asked for.
         nonce: Nonce,
     },
+    /// No receipt of such a cron tick is recorded.
+    #[error("no receipt of tick {tick} after nonce {nonce} is in the log")]
+    NoSuchTick {
+        /// The nonce.
+        nonce: Nonce,
+        /// The tick asked for; 0 for the nonce's own step.
+        tick: u32,
+    },
     /// The module's format is unknown.
     #[error(transparent)]
     Format(#[from] UnknownFormat),
@@ -49,6 +58,9 @@ pub enum ReplayError {
     /// A tag that sets a limit cannot be read.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// The crons of the process cannot be.
+    #[error("the crons of the process cannot be evaluated")]
+    Cron(#[from] CronError),
     /// The process cannot be started or resumed.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -106,6 +118,12 @@ pub enum ReplayError {
         /// Why.
         #[source]
         source: ReceiptError,
+    },
+    /// The recorded receipts are not of the cron ticks that are due before an entry.
+    #[error("nonce {nonce}: more or fewer receipts are recorded than steps come before it and with it")]
+    OtherTicks {
+        /// The entry.
+        nonce: Nonce,
     },
     /// A step has no recorded receipt where one is needed.
     #[error("nonce {nonce} has no recorded receipt")]

@@ -1,6 +1,7 @@
 //! `replay inspect`: what a log is about, or one nonce of it, without evaluating anything.
 
 use ao_commit::Receipt;
+use ao_kernel::cron::Crons;
 use ao_log::{Assigned, Assignment, LogFault, ProcessInfo};
 use ao_replay::{LoggedStep, ReplayError, Source};
 use ao_wire::{DataItem, Tag};
@@ -49,6 +50,7 @@ fn overview(source: &mut Source) -> Result<Value, ReplayError> {
             "embedded": source.wasm.is_some(),
             "tags": source.module.tags.iter().map(|tag| format!("{}={}", tag.name, tag.value)).collect::<Vec<_>>(),
         },
+        "crons": Crons::read(&process.tags().collect::<Vec<_>>())?.ids().collect::<Vec<_>>(),
         "profile": source.manifest.profile,
         "chain_rule": format!("{:?}", source.manifest.chain_rule),
         "first_nonce": source.manifest.first_nonce.0,
@@ -56,7 +58,7 @@ fn overview(source: &mut Source) -> Result<Value, ReplayError> {
     let (mut entries, mut receipts, mut last) = (0_u64, 0_u64, None);
     while let Some(step) = source.next_step()? {
         entries += 1;
-        receipts += u64::from(step.receipt.is_some());
+        receipts += step.receipts()?.map_or(0, |receipts| receipts.len() as u64);
         last = Some(step.entry.nonce.0);
     }
     shown["last_nonce"] = json!(last);
@@ -74,10 +76,8 @@ fn one(step: &LoggedStep) -> Result<Value, ReplayError> {
         Some(bytes) => Some(DataItem::parse(bytes).map_err(|source| LogFault::MessageItem { nonce, source })?),
         None => None,
     };
-    let receipt = match &step.receipt {
-        Some(bytes) => Some(Receipt::decode(bytes).map_err(|source| ReplayError::Receipt { nonce, source })?),
-        None => None,
-    };
+    let mut receipts = step.receipts()?.unwrap_or_default();
+    let own = receipts.pop();
     Ok(json!({
         "nonce": nonce.0,
         "assignment": {
@@ -91,18 +91,25 @@ fn one(step: &LoggedStep) -> Result<Value, ReplayError> {
         },
         "message": message.map(|item| shown_item(&item)),
         "assigned": step.assigned.as_ref().map(assigned),
-        "receipt": receipt.map(|receipt| json!({
-            "hash": hex(&receipt.hash()),
-            "bytes": receipt.encode().as_chunks().0.iter().map(hex).collect::<String>(),
-            "outcome": receipt.outcome.name(),
-            "input_hash": hex(&receipt.input_hash),
-            "result_hash": hex(&receipt.result_hash),
-            "gas": receipt.gas,
-            "profile": hex(&receipt.profile),
-            "prev": hex(&receipt.prev),
-            "state_root": receipt.state_root.map(|root| hex(&root)),
-        })),
+        "ticks_before": receipts.iter().map(receipt).collect::<Vec<_>>(),
+        "receipt": own.as_ref().map(receipt),
     }))
+}
+
+fn receipt(receipt: &Receipt) -> Value {
+    json!({
+        "nonce": receipt.nonce,
+        "tick": receipt.tick,
+        "hash": hex(&receipt.hash()),
+        "bytes": receipt.encode().as_chunks().0.iter().map(hex).collect::<String>(),
+        "outcome": receipt.outcome.name(),
+        "input_hash": hex(&receipt.input_hash),
+        "result_hash": hex(&receipt.result_hash),
+        "gas": receipt.gas,
+        "profile": hex(&receipt.profile),
+        "prev": hex(&receipt.prev),
+        "state_root": receipt.state_root.map(|root| hex(&root)),
+    })
 }
 
 fn shown_item(item: &DataItem<'_>) -> Value {

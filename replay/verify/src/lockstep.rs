@@ -21,12 +21,14 @@ const EXCERPT_CHARS: usize = 160;
 /// Where two engines part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the engines DISAGREE at nonce {nonce}, message {message}\n{field} on {}: {}\n{field} on {}: {}",
-    .engines[0].name(), .values[0], .engines[1].name(), .values[1]
+    "the engines DISAGREE at nonce {nonce}{}, message {message}\n{field} on {}: {}\n{field} on {}: {}",
+    tick_text(*.tick), .engines[0].name(), .values[0], .engines[1].name(), .values[1]
 )]
 pub struct Disagreement {
     /// The step.
     pub nonce: Nonce,
+    /// Which of the cron ticks after that nonce it is; 0 if it is none.
+    pub tick: u32,
     /// Its message.
     pub message: MessageId,
     /// What differs first, in the order outcome, gas, result, memory bytes, memory root, state root.
@@ -37,11 +39,16 @@ pub struct Disagreement {
     pub values: [String; 2],
 }
 
+/// What names a cron tick behind its nonce; nothing if it is 0, which is none.
+pub fn tick_text(tick: u32) -> String {
+    if tick == 0 { String::new() } else { format!(", tick {tick}") }
+}
+
 /// A session, and the one that checks it.
 pub(crate) struct Lockstep {
     pub(crate) session: Session,
     second: Option<Session>,
-    last: Option<(Nonce, MessageId)>,
+    last: Option<(Nonce, u32, MessageId)>,
 }
 
 impl Lockstep {
@@ -58,7 +65,7 @@ impl Lockstep {
     /// As [`Session::step_assigned`]; both must come to the same.
     pub(crate) fn step(&mut self, entry: &LogEntry, assigned: Option<&Assigned>) -> Result<StepReport, ReplayError> {
         let report = self.session.step_assigned(entry, assigned)?;
-        self.last = Some((report.nonce, report.message));
+        self.last = Some((report.nonce, report.receipt.tick, report.message));
         let Some(second) = &mut self.second else { return Ok(report) };
         let other = second.step_assigned(entry, assigned)?;
         let engines = [self.session.engine(), second.engine()];
@@ -70,8 +77,8 @@ impl Lockstep {
         let difference = fields.into_iter().find(|(_, values)| values[0] != values[1]);
         let difference = difference.or_else(|| (results[0] != results[1]).then(|| ("result", excerpts(&results))));
         if let Some((field, values)) = difference {
-            let (nonce, message) = (report.nonce, report.message);
-            return Err(Disagreement { nonce, message, field, engines, values }.into());
+            let (nonce, tick, message) = (report.nonce, report.receipt.tick, report.message);
+            return Err(Disagreement { nonce, tick, message, field, engines, values }.into());
         }
         let failed = report.receipt.outcome != ao_commit::Outcome::Ok;
         if failed || report.receipt.state_root.is_some() {
@@ -83,7 +90,7 @@ impl Lockstep {
     /// As [`Session::commit`]; both must come to the same.
     pub(crate) fn commit(&mut self) -> Result<Commitment, ReplayError> {
         let (commitment, _) = self.session.commit()?;
-        let (Some(second), Some((nonce, message))) = (&mut self.second, self.last) else { return Ok(commitment) };
+        let (Some(second), Some((nonce, tick, message))) = (&mut self.second, self.last) else { return Ok(commitment) };
         let (other, _) = second.commit()?;
         let engines = [self.session.engine(), second.engine()];
         let both = [&commitment, &other];
@@ -95,7 +102,7 @@ impl Lockstep {
             fields.push(("state root", both.map(|it| hex(&it.state_root))));
         }
         match fields.into_iter().find(|(_, values)| values[0] != values[1]) {
-            Some((field, values)) => Err(Disagreement { nonce, message, field, engines, values }.into()),
+            Some((field, values)) => Err(Disagreement { nonce, tick, message, field, engines, values }.into()),
             None => Ok(commitment),
         }
     }

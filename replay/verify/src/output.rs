@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ao_log::Signatures;
-use ao_replay::{Disagreement, ReplayError, Report, Verdict};
+use ao_replay::{Disagreement, ReplayError, Report, Verdict, tick_text};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::json;
@@ -53,6 +53,9 @@ pub(crate) fn show(
         row("from the saved state of nonce", format!("{nonce} (not proved by this run)"));
     }
     row("messages", format!("{}, of which {} failed and left no trace", report.steps, report.failed));
+    if report.ticks > 0 {
+        row("of these cron ticks", report.ticks.to_string());
+    }
     row("messages/s", format!("{rate:.0}"));
     row("signatures", format!("{} ({} checked)", describe(signatures), report.log.signatures_checked));
     if report.assigned > 0 {
@@ -72,9 +75,15 @@ pub(crate) fn show(
         row("verdict", describe_verdict(verdict));
     }
     print(&table.to_string());
-    for note in &report.log.notes {
+    for note in notes(report) {
         print(&format!("note: {note}"));
     }
+}
+
+/// What is no fault and yet worth knowing.
+fn notes(report: &Report) -> Vec<String> {
+    let silent = report.silent_crons.iter().map(|cron| format!("cron {cron:?} never ticks: its interval is no number"));
+    report.log.notes.iter().map(ToString::to_string).chain(silent).collect()
 }
 
 fn engines(report: &Report) -> Vec<&'static str> {
@@ -85,8 +94,14 @@ fn describe_verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Matched { first, last } => format!("matched (nonces {first} to {last})"),
         Verdict::Diverged(at) => format!(
-            "DIVERGED at nonce {}, message {}\n{} recorded {}\n{} computed {}",
-            at.nonce, at.message, at.field, at.recorded, at.field, at.computed
+            "DIVERGED at nonce {}{}, message {}\n{} recorded {}\n{} computed {}",
+            at.nonce,
+            tick_text(at.tick),
+            at.message,
+            at.field,
+            at.recorded,
+            at.field,
+            at.computed
         ),
         Verdict::Incomplete { first: Some(nonce) } => format!("incomplete: nonce {nonce} has no recorded receipt"),
         Verdict::Incomplete { first: None } => "incomplete: there was no step to compare".into(),
@@ -110,6 +125,7 @@ fn to_json(
         "resumed_after": report.resumed_after.map(|nonce| nonce.0),
         "messages": report.steps,
         "failed": report.failed,
+        "ticks": report.ticks,
         "messages_per_second": rate,
         "signatures": describe(signatures),
         "signatures_checked": report.log.signatures_checked,
@@ -122,7 +138,7 @@ fn to_json(
         "state_root": hex(&report.end.state_root),
         "last_nonce": report.last.map(|(nonce, _)| nonce.0),
         "last_receipt": report.last.map(|(_, hash)| hex(&hash)),
-        "notes": report.log.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "notes": notes(report),
         "module_signed": report.module_signed,
         "compared": verdict.and_then(|verdict| match verdict {
             Verdict::Matched { first, last } => Some([first.0, last.0]),
@@ -131,7 +147,7 @@ fn to_json(
         "verdict": verdict.map(|verdict| match verdict {
             Verdict::Matched { .. } => json!("matched"),
             Verdict::Diverged(at) => json!({"diverged": {
-                "nonce": at.nonce.0, "message": at.message.to_string(), "field": at.field,
+                "nonce": at.nonce.0, "tick": at.tick, "message": at.message.to_string(), "field": at.field,
                 "recorded": at.recorded, "computed": at.computed,
             }}),
             Verdict::Incomplete { first } => json!({"incomplete": {"nonce": first.map(|nonce| nonce.0)}}),
@@ -142,7 +158,7 @@ fn to_json(
 fn disagreement(at: &Disagreement) -> serde_json::Value {
     let side = |side: usize| json!({"engine": at.engines[side].name(), "value": at.values[side]});
     json!({
-        "nonce": at.nonce.0, "message": at.message.to_string(), "field": at.field,
+        "nonce": at.nonce.0, "tick": at.tick, "message": at.message.to_string(), "field": at.field,
         "found": [side(0), side(1)],
     })
 }

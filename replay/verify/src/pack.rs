@@ -74,15 +74,20 @@ fn write(
     writer.module(&meta, meta.embedded.then_some(&mut body as &mut dyn Read))?;
     source.wasm = Some(wasm);
     let options = Options { modules: Vec::new(), from: None, ..options.clone() };
+    let mut receipts = Vec::new();
     let report = run(source, &options, &mut |observed: Observed<'_>| {
         let (entry, receipt) = (&observed.logged.entry, &observed.report.receipt);
+        receipts.extend_from_slice(&receipt.encode());
+        if observed.report.tick.is_some() {
+            return progress(observed);
+        }
         writer.entry(entry.nonce, &entry.assignment, entry.message.as_deref())?;
         if let Some(assigned) = &observed.logged.assigned {
             let nonce = entry.nonce;
             let bytes = assigned.encode().map_err(|source| ReplayError::Assigned { nonce, source })?;
             writer.transcript(nonce, &bytes)?;
         }
-        writer.receipt(entry.nonce, &receipt.encode())?;
+        writer.receipt(entry.nonce, &std::mem::take(&mut receipts))?;
         if contents.checkpoint_every.is_some_and(|every| (receipt.nonce + 1).is_multiple_of(every.max(1))) {
             let state = checkpoint::save(observed.session, receipt, &entry.assignment)?;
             writer.checkpoint(state.nonce, &state.meta, state.body.len() as u64, &mut &state.body[..])?;

@@ -68,18 +68,18 @@ fn chained_receipts(path: &Path) -> Result<Vec<Receipt>, ReplayError> {
     let (mut chain, mut receipts) = (None, Vec::new());
     while let Some(step) = source.next_step()? {
         let nonce = step.entry.nonce;
-        let bytes = step.receipt.ok_or(ReplayError::NoReceipt { nonce })?;
-        let receipt = Receipt::decode(&bytes).map_err(|source| ReplayError::Receipt { nonce, source })?;
-        let chain = chain.get_or_insert_with(|| match &source.start {
-            // What led to a saved state is in the log of whoever made it.
-            Some(_) => None,
-            None => Some(ReceiptChain::start(process, module, receipt.profile, policy, nonce.0)),
-        });
-        match chain {
-            Some(chain) => chain.verify(&receipt).map_err(ReplayError::Unchained)?,
-            None => *chain = Some(ReceiptChain::resume(&receipt, policy)),
+        for receipt in step.receipts()?.ok_or(ReplayError::NoReceipt { nonce })? {
+            let chain = chain.get_or_insert_with(|| match &source.start {
+                // What led to a saved state is in the log of whoever made it.
+                Some(_) => None,
+                None => Some(ReceiptChain::start(process, module, receipt.profile, policy, nonce.0)),
+            });
+            match chain {
+                Some(chain) => chain.verify(&receipt).map_err(ReplayError::Unchained)?,
+                None => *chain = Some(ReceiptChain::resume(&receipt, policy)),
+            }
+            receipts.push(receipt);
         }
-        receipts.push(receipt);
     }
     Ok(receipts)
 }
@@ -120,24 +120,34 @@ pub(crate) fn check_result(args: &CheckResult) -> Result<(), ReplayError> {
     Ok(())
 }
 
-/// A receipt as it is named on the command line: a file of its bytes or their hex digits, or `BUNDLE#NONCE`.
+/// A receipt as it is named on the command line: a file of its bytes or their hex digits, `BUNDLE#NONCE`, or
+/// `BUNDLE#NONCE.TICK` for a cron tick after that nonce.
 fn read_receipt(name: &str) -> Result<Receipt, ReplayError> {
-    if let Some((bundle, nonce)) = name.rsplit_once('#')
-        && let Ok(nonce) = nonce.parse()
+    if let Some((bundle, place)) = name.rsplit_once('#')
+        && let (nonce, tick) = place.split_once('.').unwrap_or((place, "0"))
+        && let (Ok(nonce), Ok(tick)) = (nonce.parse(), tick.parse())
     {
-        let mut source = Source::open(Path::new(bundle))?;
-        while let Some(step) = source.next_step()? {
-            if step.entry.nonce == Nonce(nonce) {
-                let bytes = step.receipt.ok_or(ReplayError::NoReceipt { nonce: Nonce(nonce) })?;
-                return Receipt::decode(&bytes).map_err(|source| ReplayError::Receipt { nonce: Nonce(nonce), source });
-            }
-        }
-        return Err(ReplayError::NoSuchNonce { nonce: Nonce(nonce) });
+        return recorded_receipt(Path::new(bundle), Nonce(nonce), tick);
     }
     let path = Path::new(name);
     let bytes = fs::read(path).map_err(io(path))?;
     let bytes = unhex::<RECEIPT_BYTES>(&bytes).map_or(bytes, |bytes| bytes.to_vec());
     Receipt::decode(&bytes).map_err(|source| ReplayError::ReceiptFile { path: path.to_owned(), source })
+}
+
+/// The receipt of a step in a bundle; those of ticks lie with the entry that they come before.
+fn recorded_receipt(bundle: &Path, nonce: Nonce, tick: u32) -> Result<Receipt, ReplayError> {
+    let mut source = Source::open(bundle)?;
+    while let Some(step) = source.next_step()? {
+        let at = if tick == 0 { Some(nonce) } else { nonce.next() };
+        if Some(step.entry.nonce) != at {
+            continue;
+        }
+        let receipts = step.receipts()?.ok_or(ReplayError::NoReceipt { nonce })?;
+        let found = receipts.into_iter().find(|receipt| (receipt.nonce, receipt.tick) == (nonce.0, tick));
+        return found.ok_or(ReplayError::NoSuchTick { nonce, tick });
+    }
+    Err(ReplayError::NoSuchNonce { nonce })
 }
 
 fn read_seed(path: &Path) -> Result<[u8; 32], ReplayError> {

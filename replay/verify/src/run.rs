@@ -15,7 +15,8 @@ use rayon::prelude::*;
 use crate::checkpoint;
 use crate::error::ReplayError;
 use crate::lockstep::Lockstep;
-use crate::session::{Commitment, Session, Setup, StepReport};
+use crate::session::{Commitment, Session, StepReport};
+use crate::setup::Setup;
 use crate::source::{LoggedStep, SavedState, Source};
 
 /// Steps verified in one parallel call, and held in memory.
@@ -84,6 +85,10 @@ pub struct Report {
     pub steps: u64,
     /// Steps that did not end with an answer the memory was kept for.
     pub failed: u64,
+    /// Steps that were cron ticks.
+    pub ticks: u64,
+    /// Crons of the process that never tick, by name: their intervals are no numbers.
+    pub silent_crons: Vec<String>,
     /// Gas of all steps, by our count.
     pub gas: u64,
     /// Whether the signed item that carried the module was there, and checked; else its BLAKE3 alone names it.
@@ -106,7 +111,7 @@ pub struct Report {
     pub engines: Vec<Engine>,
 }
 
-/// What an observer sees of each step.
+/// What an observer sees of each step. The cron ticks before an entry come with it.
 pub struct Observed<'a> {
     /// The entry, and what is recorded beside it.
     pub logged: &'a LoggedStep,
@@ -118,7 +123,7 @@ pub struct Observed<'a> {
     pub position: Option<(u64, u64)>,
 }
 
-/// Called after each step from `Options::from` on.
+/// Called after each step of the entries from `Options::from` on.
 pub type Observer<'a> = dyn FnMut(Observed<'_>) -> Result<(), ReplayError> + 'a;
 
 /// The policy a source names, else `fallback`.
@@ -207,6 +212,8 @@ pub fn run(mut source: Source, options: &Options, observer: &mut Observer<'_>) -
         profile: Profile::default().name().to_owned(),
         steps: run.tally.steps,
         failed: run.tally.failed,
+        ticks: run.tally.ticks,
+        silent_crons: session.setup.silent_crons().map(str::to_owned).collect(),
         gas: run.tally.gas,
         module_signed,
         bytes_changed: session.bytes_changed(),
@@ -291,6 +298,7 @@ fn check(verifier: &mut LogVerifier, signatures: Signatures, page: &[LoggedStep]
 struct Tally {
     steps: u64,
     failed: u64,
+    ticks: u64,
     gas: u64,
     assigned: u64,
     last: Option<(Nonce, Hash)>,
@@ -310,14 +318,20 @@ fn evaluate(
             session.skip(&logged.entry)?;
             continue;
         }
-        let report = session.step(&logged.entry, logged.assigned.as_ref())?;
-        tally.steps += 1;
-        tally.failed += u64::from(report.receipt.outcome != ao_commit::Outcome::Ok);
-        tally.gas = tally.gas.saturating_add(report.receipt.gas);
         tally.assigned += u64::from(logged.assigned.is_some());
-        tally.last = Some((report.nonce, report.receipt_hash));
-        if options.from.is_none_or(|from| report.nonce >= from) {
-            observer(Observed { logged: &logged, report: &report, session: &mut session.session, position })?;
+        loop {
+            let report = session.step(&logged.entry, logged.assigned.as_ref())?;
+            tally.steps += 1;
+            tally.failed += u64::from(report.receipt.outcome != ao_commit::Outcome::Ok);
+            tally.ticks += u64::from(report.tick.is_some());
+            tally.gas = tally.gas.saturating_add(report.receipt.gas);
+            tally.last = Some((report.nonce, report.receipt_hash));
+            if options.from.is_none_or(|from| logged.entry.nonce >= from) {
+                observer(Observed { logged: &logged, report: &report, session: &mut session.session, position })?;
+            }
+            if report.tick.is_none() {
+                break;
+            }
         }
     }
     Ok(())

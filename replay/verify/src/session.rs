@@ -5,51 +5,50 @@
 //! resumed at any nonce gives the same ones.
 
 use ao_commit::{
-    CheckpointPolicy, Global, GlobalKind, Hash, MemoryTree, Outcome, Receipt, ReceiptChain, StateParts,
-    host_state_hash, input_hash, result_hash, tables_hash,
+    ChainError, Global, GlobalKind, Hash, MemoryTree, Outcome, Receipt, ReceiptChain, StateParts, host_state_hash,
+    input_hash, result_hash, tables_hash,
 };
-use ao_kernel::guest::{Interrupt, TrapKind, Val};
-use ao_kernel::limits::process_limits;
+use ao_kernel::cron::Course;
+use ao_kernel::guest::Val;
 use ao_kernel::message::dedup;
-use ao_kernel::message::{Item, Message, Party, Shown, needs_process_of_old, write_env};
+use ao_kernel::message::{Item, Message, Shown, needs_process_of_old};
 use ao_kernel::profile::Profile;
-use ao_kernel::result::{Evaluated, OutcomeKind};
-use ao_kernel::{Engine, Fork, Machine, Module, ProcessLimits, Registers, Tracker};
-use ao_log::bundle::ModuleMeta;
+use ao_kernel::result::Evaluated;
+use ao_kernel::{Engine, Fork, Machine, Registers};
 use ao_log::{Assigned, LogEntry, Nonce};
-use ao_wire::{DataItem, MessageId, Tag};
+use ao_wire::{DataItem, MessageId};
 
 use crate::assigned::Elsewhere;
 use crate::error::ReplayError;
-
-/// All that is fixed for a process before its first message.
-pub struct Setup {
-    process_item: Vec<u8>,
-    env_json: String,
-    limits: ProcessLimits,
-    module: Module,
-    module_id: Hash,
-    policy: CheckpointPolicy,
-    tracker: Tracker,
-}
+use crate::outcome::ended;
+use crate::setup::Setup;
+use crate::ticks::{Gap, Ticked};
 
 /// A process and the end of its receipt chain.
 pub struct Session {
-    setup: Setup,
-    machine: Machine,
+    pub(crate) setup: Setup,
+    pub(crate) machine: Machine,
     tree: MemoryTree,
     seen: dedup::Seen,
     chain: ReceiptChain,
-    json: Vec<u8>,
+    /// How far the log has come, if the process has crons; `None` before the first entry.
+    pub(crate) course: Option<Course>,
+    /// What is left to do before the next entry, once its ticks are known.
+    pub(crate) gap: Option<Gap>,
+    /// Id of the last entry's assignment.
+    pub(crate) last_assignment: Hash,
+    pub(crate) json: Vec<u8>,
     groups_changed: u64,
 }
 
-/// What one entry led to.
+/// What one step led to.
 #[derive(Clone, Debug)]
 pub struct StepReport {
-    /// The nonce.
+    /// The nonce; of a tick that of the entry before it.
     pub nonce: Nonce,
-    /// Id of the message, or of the process at its own nonce 0.
+    /// The cron tick that it was, if it was one.
+    pub tick: Option<Ticked>,
+    /// Id of the message, or of the process at its own nonce 0 and at its ticks.
     pub message: MessageId,
     /// The receipt, which says how the step ended.
     pub receipt: Receipt,
@@ -68,62 +67,6 @@ pub struct Commitment {
     pub state_root: Hash,
     /// Bytes of linear memory.
     pub memory_bytes: u64,
-}
-
-impl Setup {
-    /// Prepares a process to run on `module`.
-    ///
-    /// # Errors
-    /// Tags that cannot be read.
-    pub fn new(
-        process_item: &[u8],
-        meta: &ModuleMeta,
-        module: Module,
-        policy: CheckpointPolicy,
-        tracker: Tracker,
-    ) -> Result<Self, ReplayError> {
-        let item = DataItem::parse(process_item).map_err(ao_log::LogFault::ProcessItem)?;
-        let shown = Shown::new(item);
-        let module_tags: Vec<Tag<'_>> = meta.tags.iter().map(|tag| Tag::new(&tag.name, &tag.value)).collect();
-        let mut env_json = Vec::new();
-        let (process_id, module_id) = (shown.item().id.to_string(), meta.id.to_string());
-        write_env(
-            Party { id: &process_id, owner: shown.item().owner, tags: shown.item().tags },
-            Party { id: &module_id, owner: &meta.owner, tags: &module_tags },
-            &mut env_json,
-        );
-        let tag_of = |tags: &[Tag<'_>], name: &str| {
-            tags.iter().find(|tag| tag.name == name.as_bytes()).map(|tag| tag.value_str().into_owned())
-        };
-        let limits = process_limits(|name| tag_of(shown.item().tags, name), |name| tag_of(&module_tags, name))?;
-        Ok(Self {
-            process_item: process_item.to_vec(),
-            env_json: String::from_utf8(env_json).expect("JSON is written as UTF-8"),
-            limits,
-            module,
-            module_id: meta.id.id().0,
-            policy,
-            tracker,
-        })
-    }
-
-    /// What the process may use, by its tags.
-    pub fn limits(&self) -> &ProcessLimits {
-        &self.limits
-    }
-
-    /// Whether results show gas, and the state remembers it.
-    pub(crate) fn shows_gas(&self) -> bool {
-        self.module.format().is_metering()
-    }
-
-    pub(crate) fn process_id(&self) -> Hash {
-        self.process().id().0
-    }
-
-    fn process(&self) -> DataItem<'_> {
-        DataItem::parse(&self.process_item).expect("parsed when the setup was made")
-    }
 }
 
 impl Session {
@@ -145,25 +88,39 @@ impl Session {
 
     /// A process as it was after `last`, from what `commit` and the memory gave then.
     ///
-    /// Entries up to that nonce must then be given to `skip`, for the duplicates among the later ones.
+    /// `course` is how far the log had come, for a process with crons. Entries up to that nonce must then be given to
+    /// `skip`, for the duplicates among the later ones.
     ///
     /// # Errors
     /// A state that does not fit, or the host's trouble.
     pub fn resume<'a>(
         setup: Setup,
         last: &Receipt,
+        course: Option<Course>,
         registers: &Registers,
         groups: impl Iterator<Item = (u32, &'a [u8])>,
     ) -> Result<Self, ReplayError> {
         let (env_json, limits) = (setup.env_json.clone(), &setup.limits);
         let machine = Machine::resume(&setup.module, env_json, limits, setup.tracker, registers, groups)?;
         let chain = ReceiptChain::resume(last, setup.policy);
-        Self::assemble(setup, machine, chain)
+        let session = Self::assemble(setup, machine, chain)?;
+        Ok(Self { course, last_assignment: last.assignment_id, ..session })
     }
 
     fn assemble(setup: Setup, machine: Machine, chain: ReceiptChain) -> Result<Self, ReplayError> {
         let tree = MemoryTree::new(0)?;
-        Ok(Self { setup, machine, tree, seen: dedup::Seen::default(), chain, json: Vec::new(), groups_changed: 0 })
+        Ok(Self {
+            setup,
+            machine,
+            tree,
+            seen: dedup::Seen::default(),
+            chain,
+            course: None,
+            gap: None,
+            last_assignment: Hash::default(),
+            json: Vec::new(),
+            groups_changed: 0,
+        })
     }
 
     /// Remembers an entry that lies before the state this session was resumed from.
@@ -171,6 +128,7 @@ impl Session {
     /// # Errors
     /// An entry that makes no message.
     pub fn skip(&mut self, entry: &LogEntry) -> Result<(), ReplayError> {
+        self.pass(entry)?;
         let Self { setup, seen, .. } = self;
         let elsewhere = entry.elsewhere(setup.process().id().into());
         // It is known by its id, so that will do.
@@ -190,7 +148,7 @@ impl Session {
         })
     }
 
-    /// Applies the next entry, which holds what it assigns.
+    /// Makes the next step on the way to an entry which holds what it assigns.
     ///
     /// # Errors
     /// As [`step_assigned`](Self::step_assigned).
@@ -198,11 +156,28 @@ impl Session {
         self.step_assigned(entry, None)
     }
 
-    /// Applies the next entry; `assigned` is the transaction it assigns, if it does not hold that.
+    /// Makes the next step on the way to the next entry: a cron tick that is due before it, else its own, after which
+    /// `tick` of the report is `None`. `assigned` is the transaction it assigns, if it does not hold that.
     ///
     /// # Errors
-    /// An entry that makes no message, or the host's trouble. A failing guest is no error.
+    /// An entry that makes no message, or is not the next; the host's trouble. A failing guest is no error.
     pub fn step_assigned(&mut self, entry: &LogEntry, assigned: Option<&Assigned>) -> Result<StepReport, ReplayError> {
+        if entry.nonce != self.next_nonce() {
+            let (expected, actual) = (self.chain.next_nonce(), entry.nonce.0);
+            return Err(ChainError::WrongNonce { expected, actual }.into());
+        }
+        if let Some(tick) = self.next_tick(entry)? {
+            return self.step_tick(entry.nonce, tick);
+        }
+        let report = self.step_entry(entry, assigned)?;
+        self.gap = None;
+        self.last_assignment = report.receipt.assignment_id;
+        self.pass(entry)?;
+        Ok(report)
+    }
+
+    /// Applies the next entry.
+    fn step_entry(&mut self, entry: &LogEntry, assigned: Option<&Assigned>) -> Result<StepReport, ReplayError> {
         let Self { setup, machine, seen, json, .. } = self;
         let elsewhere = assigned.map(|assigned| Elsewhere::new(entry, assigned)).transpose()?;
         let item = elsewhere.as_ref().map(Elsewhere::item);
@@ -220,17 +195,24 @@ impl Session {
             let assignment = parse(entry.nonce, &entry.assignment)?;
             Ok((MessageId::from(message.item().id), assignment.id().0, step))
         })?;
-        let (evaluated, outcome, gas) = match step {
-            Some(step) => {
-                let outcome = outcome(step.evaluated.kind, step.interrupt.as_ref());
-                (step.evaluated, outcome, step.gas)
-            }
-            None => (Evaluated::duplicate(), Outcome::SkippedDuplicate, 0),
-        };
+        let end = step.map_or_else(|| (Evaluated::duplicate(), Outcome::SkippedDuplicate, 0), ended);
         let due = self.setup.policy.root_due(entry.nonce.0);
         let state_root = if due { Some(self.commit()?.0.state_root) } else { None };
+        self.report((entry.nonce, 0, assignment_id), message_id, None, end, state_root)
+    }
+
+    /// Adds a step to the chain. Its place is nonce, tick and assignment; its end result, outcome and gas.
+    pub(crate) fn report(
+        &mut self,
+        (nonce, tick, assignment_id): (Nonce, u32, Hash),
+        message: MessageId,
+        ticked: Option<Ticked>,
+        (evaluated, outcome, gas): (Evaluated, Outcome, u64),
+        state_root: Option<Hash>,
+    ) -> Result<StepReport, ReplayError> {
         let receipt = self.chain.push(ao_commit::Step {
-            nonce: entry.nonce.0,
+            nonce: nonce.0,
+            tick,
             assignment_id,
             input_hash: input_hash(&self.json, self.setup.env_json.as_bytes()),
             outcome,
@@ -238,13 +220,8 @@ impl Session {
             gas,
             state_root,
         })?;
-        Ok(StepReport {
-            nonce: entry.nonce,
-            message: message_id,
-            receipt_hash: self.chain.head(),
-            receipt,
-            result_json: evaluated.result_json,
-        })
+        let (receipt_hash, result_json) = (self.chain.head(), evaluated.result_json);
+        Ok(StepReport { nonce, tick: ticked, message, receipt, receipt_hash, result_json })
     }
 
     /// Commits to the state as it is now, whether or not a receipt is due, and gives what it takes to resume.
@@ -340,7 +317,7 @@ impl Session {
     }
 }
 
-fn text(json: &[u8]) -> &str {
+pub(crate) fn text(json: &[u8]) -> &str {
     std::str::from_utf8(json).expect("JSON is written as UTF-8")
 }
 
@@ -369,7 +346,7 @@ fn with_message<T>(
 }
 
 /// The assignment of an entry, as the log's verifier reads it too: under a scheduler's names or HyperBEAM's.
-fn assignment(entry: &LogEntry) -> Result<ao_log::Assignment, ReplayError> {
+pub(crate) fn assignment(entry: &LogEntry) -> Result<ao_log::Assignment, ReplayError> {
     let nonce = entry.nonce;
     let item = parse(nonce, &entry.assignment)?;
     Ok(ao_log::Assignment::from_item(&item).map_err(|source| ao_log::LogFault::Assignment { nonce, source })?)
@@ -412,35 +389,4 @@ fn global(index: u32, value: Val) -> Global {
         Val::F64(_) => GlobalKind::F64,
     };
     Global { index, kind, bits: u128::from(value.as_u64()) }
-}
-
-fn outcome(kind: OutcomeKind, interrupt: Option<&Interrupt>) -> Outcome {
-    match (kind, interrupt) {
-        (_, Some(Interrupt::Trap(trap))) => trapped(*trap),
-        (_, Some(Interrupt::OutOfGas)) => Outcome::OutOfGas,
-        (_, Some(Interrupt::Exit(_))) => Outcome::Exit,
-        // The machine lets no step end with the last of these.
-        (_, Some(Interrupt::Abort(_) | Interrupt::LongJmp | Interrupt::MustUnwind)) => Outcome::Abort,
-        (OutcomeKind::Evaluated, None) => Outcome::Ok,
-        (OutcomeKind::ModuleError, None) => Outcome::ModuleError,
-        (OutcomeKind::AllocationFailure, None) => Outcome::AllocationFailure,
-        (OutcomeKind::Refused, None) => Outcome::Refused,
-        (OutcomeKind::Duplicate, None) => Outcome::SkippedDuplicate,
-        (_, None) => Outcome::MalformedAnswer,
-    }
-}
-
-fn trapped(trap: TrapKind) -> Outcome {
-    match trap {
-        TrapKind::Unreachable => Outcome::Unreachable,
-        TrapKind::MemoryOutOfBounds => Outcome::MemoryOutOfBounds,
-        TrapKind::TableOutOfBounds => Outcome::TableOutOfBounds,
-        TrapKind::IndirectCallToNull => Outcome::IndirectCallToNull,
-        TrapKind::BadSignature => Outcome::BadSignature,
-        TrapKind::IntegerOverflow => Outcome::IntegerOverflow,
-        TrapKind::DivisionByZero => Outcome::DivisionByZero,
-        TrapKind::BadConversionToInteger => Outcome::BadConversionToInteger,
-        TrapKind::StackOverflow => Outcome::StackOverflow,
-        TrapKind::Other => Outcome::OtherTrap,
-    }
 }

@@ -7,11 +7,14 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
+use ao_commit::{RECEIPT_BYTES, Receipt};
 use ao_log::bundle::{BundleReadError, BundleReader, BundleRoot, Manifest, ModuleMeta, Record};
 use ao_log::{
     ASSIGNED_BYTES_MAX, Assigned, AssignedError, ChainRule, FolderError, LogEntry, LogFolder, Nonce, ProcessInfo,
 };
 use ao_wire::DataItem;
+
+use crate::error::ReplayError;
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +88,22 @@ pub struct SavedState {
 pub struct LoggedStep {
     /// Assignment and message.
     pub entry: LogEntry,
-    /// The recorded receipt, if there is one.
-    pub receipt: Option<Vec<u8>>,
+    /// The recorded receipts, if there are any: one after the other those of the cron ticks before it, and its own.
+    pub receipts: Option<Vec<u8>>,
     /// The transaction it assigns, if that lies beside the log. Neither its id nor its signature was looked at.
     pub assigned: Option<Assigned>,
+}
+
+impl LoggedStep {
+    /// The recorded receipts in order, its own last; `None` if there are none.
+    ///
+    /// # Errors
+    /// One of them is malformed.
+    pub fn receipts(&self) -> Result<Option<Vec<Receipt>>, ReplayError> {
+        let nonce = self.entry.nonce;
+        let decode = |bytes: &Vec<u8>| bytes.chunks(RECEIPT_BYTES).map(Receipt::decode).collect();
+        self.receipts.as_ref().map(decode).transpose().map_err(|source| ReplayError::Receipt { nonce, source })
+    }
 }
 
 /// A log, opened.
@@ -214,17 +229,17 @@ impl Source {
                 *next += 1;
                 let elsewhere = entry.elsewhere(folder.process_info().id);
                 let assigned = elsewhere.map(|id| folder.assigned(id)).transpose()?.flatten();
-                Ok(Some(LoggedStep { entry, receipt: None, assigned }))
+                Ok(Some(LoggedStep { entry, receipts: None, assigned }))
             }
             Steps::Bundle { reader, pending, done } => {
                 let damaged = |source| SourceError::Bundle { path: self.path.clone(), source };
                 let Some(recorded) = next_of_bundle(reader, pending, done).map_err(damaged)? else { return Ok(None) };
-                let Recorded { entry, receipt, transcript } = recorded;
+                let Recorded { entry, receipts, transcript } = recorded;
                 let nonce = entry.nonce;
                 let assigned = transcript.map(|bytes| Assigned::decode(&bytes)).transpose();
                 let assigned =
                     assigned.map_err(|source| SourceError::Assigned { path: self.path.clone(), nonce, source })?;
-                Ok(Some(LoggedStep { entry, receipt, assigned }))
+                Ok(Some(LoggedStep { entry, receipts, assigned }))
             }
         }
     }
@@ -298,7 +313,7 @@ fn log_entry(nonce: Nonce, assignment: &[u8], message: Option<&[u8]>) -> LogEntr
 /// The records of one step but for saved states.
 struct Recorded {
     entry: LogEntry,
-    receipt: Option<Vec<u8>>,
+    receipts: Option<Vec<u8>>,
     transcript: Option<Vec<u8>>,
 }
 
@@ -315,7 +330,7 @@ fn next_of_bundle(
     done: &mut bool,
 ) -> Result<Option<Recorded>, BundleReadError> {
     let Some(entry) = pending.take().filter(|_| !*done) else { return Ok(None) };
-    let mut step = Recorded { entry, receipt: None, transcript: None };
+    let mut step = Recorded { entry, receipts: None, transcript: None };
     loop {
         match reader.next_record()? {
             Some(Record::Entry { nonce, assignment, message }) => {
@@ -328,7 +343,7 @@ fn next_of_bundle(
                 let room = (ASSIGNED_BYTES_MAX as usize + 1).saturating_sub(transcript.len());
                 transcript.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
-            Some(Record::Receipt { bytes, .. }) => step.receipt = Some(bytes.to_vec()),
+            Some(Record::Receipt { bytes, .. }) => step.receipts = Some(bytes.to_vec()),
             Some(_) => {}
             None => {
                 *done = true;

@@ -13,6 +13,8 @@ use crate::args::{MemoryHash, Trace};
 #[derive(Serialize)]
 struct Line<'a> {
     nonce: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tick: Option<Tick<'a>>,
     message: String,
     outcome: String,
     result: &'a RawValue,
@@ -26,6 +28,15 @@ struct Line<'a> {
     memory_sha256: Option<String>,
 }
 
+/// A cron tick, which follows its nonce.
+#[derive(Serialize)]
+struct Tick<'a> {
+    number: u32,
+    cron: &'a str,
+    timestamp: u64,
+    block_height: u64,
+}
+
 pub(crate) fn trace(args: &Trace, options: &Options) -> Result<(), ReplayError> {
     let mut out = BufWriter::new(io::stdout());
     let hex = |bytes: &[u8; 32]| blake3::Hash::from_bytes(*bytes).to_hex().to_string();
@@ -36,6 +47,12 @@ pub(crate) fn trace(args: &Trace, options: &Options) -> Result<(), ReplayError> 
         let wants = |hash| args.memory.contains(&hash);
         let line = Line {
             nonce: report.nonce.0,
+            tick: report.tick.as_ref().map(|ticked| Tick {
+                number: report.receipt.tick,
+                cron: &ticked.cron,
+                timestamp: ticked.at.timestamp_ms,
+                block_height: ticked.at.block_height,
+            }),
             message: report.message.to_string(),
             outcome: report.receipt.outcome.name(),
             result: serde_json::from_slice(&report.result_json).expect("a result is written as JSON"),

@@ -37,6 +37,8 @@ pub enum Verdict {
 pub struct Divergence {
     /// The step.
     pub nonce: Nonce,
+    /// Which of the cron ticks after that nonce it is; 0 if it is none.
+    pub tick: u32,
     /// Its message.
     pub message: MessageId,
     /// The first field of the receipt that differs, in the order of cause.
@@ -61,24 +63,38 @@ pub fn verify(
     progress: &mut Observer<'_>,
 ) -> Result<(Report, Verdict), ReplayError> {
     let (mut diverged, mut missing, mut compared) = (None, None, None::<(Nonce, Nonce)>);
+    let mut recorded = None::<std::vec::IntoIter<Receipt>>;
     let report = run(source, options, &mut |observed: Observed<'_>| {
-        let nonce = observed.report.nonce;
-        match &observed.logged.receipt {
+        let (nonce, report) = (observed.logged.entry.nonce, observed.report);
+        if recorded.is_none() {
+            recorded = observed.logged.receipts()?.map(Vec::into_iter);
+        }
+        match &mut recorded {
             None if missing.is_none() => missing = Some(nonce),
-            Some(bytes) if diverged.is_none() => {
+            Some(recorded) if diverged.is_none() => {
                 compared = Some((compared.map_or(nonce, |(first, _)| first), nonce));
-                let recorded = Receipt::decode(bytes).map_err(|source| ReplayError::Receipt { nonce, source })?;
+                // Its own receipt ends what is recorded for an entry.
+                let next = recorded.next().filter(|_| report.tick.is_some() || recorded.len() == 0);
+                let next = next.ok_or(ReplayError::OtherTicks { nonce })?;
                 let uncounted = observed.session.engine() == Engine::Original;
                 let skipped: &[&str] = match (uncounted, observed.session.shows_gas()) {
                     (false, _) => &[],
                     (true, false) => &["gas", "previous receipt"],
                     (true, true) => &["gas", "previous receipt", "result hash", "state root"],
                 };
-                diverged = compare(&recorded, &observed.report.receipt, skipped).map(|(field, recorded, computed)| {
-                    Divergence { nonce, message: observed.report.message, field, recorded, computed }
+                diverged = compare(&next, &report.receipt, skipped).map(|(field, recorded, computed)| Divergence {
+                    nonce: report.nonce,
+                    tick: report.receipt.tick,
+                    message: report.message,
+                    field,
+                    recorded,
+                    computed,
                 });
             }
             _ => {}
+        }
+        if report.tick.is_none() {
+            recorded = None;
         }
         progress(observed)
     })?;
@@ -93,10 +109,11 @@ pub fn verify(
 /// The first field in which two receipts differ, with both values. What is given to a step comes before what it led to.
 fn compare(recorded: &Receipt, computed: &Receipt, skipped: &[&str]) -> Option<(&'static str, String, String)> {
     type Shown = fn(&Receipt) -> String;
-    let fields: [(&'static str, Shown); 10] = [
+    let fields: [(&'static str, Shown); 11] = [
         ("process", |r| hex(&r.process)),
         ("profile", |r| hex(&r.profile)),
         ("nonce", |r| r.nonce.to_string()),
+        ("tick", |r| r.tick.to_string()),
         ("assignment", |r| hex(&r.assignment_id)),
         ("input hash", |r| hex(&r.input_hash)),
         ("outcome", |r| r.outcome.name()),

@@ -189,6 +189,7 @@ fn json_holds_every_figure_and_quiet_prints_none() {
         "resumed_after",
         "messages",
         "failed",
+        "ticks",
         "messages_per_second",
         "signatures",
         "signatures_checked",

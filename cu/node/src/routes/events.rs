@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ao_http::{Answer, Query, channel, stopped, typed};
-use ao_store::StepRecord;
+use ao_store::{Position, StepRecord};
 use ao_wire::ProcessId;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
@@ -59,7 +59,9 @@ fn events(context: &Context, steps: &[StepRecord], only: Option<ProcessId>) -> S
         |step: &&StepRecord| only.is_none_or(|process| step.process == process) && context.admit(step.process).is_ok();
     let describe = |step: &StepRecord| {
         let data = describe(step).ok()?;
-        Some(format!("id: {}:{}\nevent: result\ndata: {data}\n\n", step.process, step.position.nonce))
+        let Position { nonce, tick } = step.position;
+        let tick = if tick > 0 { format!(".{tick}") } else { String::new() };
+        Some(format!("id: {}:{nonce}{tick}\nevent: result\ndata: {data}\n\n", step.process))
     };
     steps.iter().filter(wanted).filter_map(describe).collect()
 }

@@ -154,7 +154,7 @@ async fn serve(context: &Arc<Context>, route: Route, parts: &[&str], asked: Aske
         Route::State => state::memory(context, parts[0], &asked.query).await,
         Route::DryRun => dry_run::dry_run(context, asked).await,
         Route::Metrics => Ok(context.metrics.render(context.unit.executor.counts(), &context.unit.counts)),
-        Route::Receipt => head::receipt(context, parts[0], parts[1]),
+        Route::Receipt => head::receipt(context, parts[0], parts[1], &asked.query),
         Route::Head => head::head(context, parts[0]),
         Route::Bundle => bundle::stream(context, parts[0], &asked.query).await,
         Route::Events => events::stream(context, &asked.query),

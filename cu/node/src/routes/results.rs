@@ -35,7 +35,7 @@ pub(crate) async fn all(context: &Arc<Context>, process_id: &str, query: &Query)
     list(context, process_id, query, (Some(sort), 25), Steps::Answered).await
 }
 
-/// The results of cron ticks. The profile makes none, so that the page is empty; see `DETERMINISM.md`.
+/// The results of the cron ticks before the present end of the log.
 pub(crate) async fn cron(context: &Arc<Context>, process_id: &str, query: &Query) -> Result<Answer, Refusal> {
     list(context, process_id, query, (None, 500), Steps::Cron).await
 }
@@ -59,7 +59,7 @@ async fn list(
     };
     let (from, to) = (bound("from")?, bound("to")?);
     context.admit(process)?;
-    let in_cursor = from.and_then(Bound::sort).or(to.and_then(Bound::sort));
+    let in_cursor = from.as_ref().and_then(Bound::sort).or(to.as_ref().and_then(Bound::sort));
     let sort = sort.map_or(Sort::Ascending, |sort| in_cursor.unwrap_or(sort));
     context.unit.try_catch_up(process, Duration::ZERO).await?;
     // What is not earlier than `from` comes after all that is.
@@ -68,20 +68,32 @@ async fn list(
             Some(before) => at(context, process, TimestampMs(before))?,
             None => None,
         },
-        Some(Bound::Place(place, _)) => Some(place),
+        Some(bound) => place(context, process, &bound)?,
         None => None,
     };
     let up_to = match to {
-        Some(Bound::Time(time)) => match at(context, process, time)? {
+        Some(bound) => match place(context, process, &bound)? {
             Some(place) => Some(place),
             None => return Ok(page(&[], sort, false)),
         },
-        Some(Bound::Place(place, _)) => Some(place),
         None => None,
     };
     let listing = Listing { after, up_to, order: sort.into(), limit: limit.min(PAGE_MAX), steps };
     let found = context.unit.store.results(process, &listing).map_err(UnitError::from)?;
     Ok(page(&found.steps, sort, found.more))
+}
+
+/// The last step that is not behind a bound. The cursor of a tick that never was, which another unit gave, is as good as
+/// its time.
+fn place(context: &Context, process: ProcessId, bound: &Bound) -> Result<Option<Position>, Refusal> {
+    match bound {
+        Bound::Place(place, _) => Ok(Some(*place)),
+        Bound::Time(time) => at(context, process, *time),
+        Bound::Tick(nonce, time, cron, _) => {
+            let tick = context.unit.store.tick(process, *nonce, *time, cron).map_err(UnitError::from)?;
+            tick.map_or_else(|| at(context, process, *time), |tick| Ok(Some(tick)))
+        }
+    }
 }
 
 fn at(context: &Context, process: ProcessId, time: TimestampMs) -> Result<Option<Position>, Refusal> {

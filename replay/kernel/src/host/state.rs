@@ -82,6 +82,9 @@ pub struct HostState {
     /// What random bytes are drawn from: all messages and draws so far. Of the state in standalone formats alone.
     #[serde(skip)]
     entropy: [u8; 32],
+    /// What the present step may use, if that is less than the limit.
+    #[serde(skip)]
+    allowance: Option<u64>,
 }
 
 /// The bytes are no encoded host state.
@@ -117,6 +120,7 @@ impl HostState {
             gas_limit_bits: (gas_limit as f64).to_bits(),
             gas_used_bits: 0,
             entropy: [0; 32],
+            allowance: None,
         }
     }
 
@@ -137,7 +141,12 @@ impl HostState {
 
     /// What a step may use, by any count.
     pub(crate) fn compute_max(&self) -> u64 {
-        self.gas_limit() as u64
+        (self.gas_limit() as u64).min(self.allowance.unwrap_or(u64::MAX))
+    }
+
+    /// Lets steps use no more than this, or again as much as the limit.
+    pub(crate) fn allow(&mut self, gas_max: Option<u64>) {
+        self.allowance = gas_max;
     }
 
     /// `gas.refill()`: a message starts from zero.
@@ -152,7 +161,7 @@ impl HostState {
     pub fn use_gas(&mut self, amount: f64) -> Result<(), Interrupt> {
         let used = self.gas_used() + amount;
         self.gas_used_bits = used.to_bits();
-        if used > self.gas_limit() { Err(Interrupt::OutOfGas) } else { Ok(()) }
+        if used > self.compute_max() as f64 { Err(Interrupt::OutOfGas) } else { Ok(()) }
     }
 
     /// The same with an integer of 64 bits, which the glue of wasm64 alone makes a number.

@@ -250,7 +250,7 @@ pub fn write_env(process: Party<'_>, module: Party<'_>, out: &mut Vec<u8>) {
 }
 
 /// Writes tags as text. ANS-104 demands UTF-8 and the reference scheduler refuses anything else; here it is replaced.
-fn write_tags<'t>(tags: impl Iterator<Item = &'t Tag<'t>>, out: &mut Vec<u8>) {
+pub(crate) fn write_tags<'t>(tags: impl Iterator<Item = &'t Tag<'t>>, out: &mut Vec<u8>) {
     out.push(b'[');
     for (position, tag) in tags.enumerate() {
         field(out, if position == 0 { "{\"name\":" } else { ",{\"name\":" }, &tag.name_str());
@@ -260,12 +260,12 @@ fn write_tags<'t>(tags: impl Iterator<Item = &'t Tag<'t>>, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     write_str(value, out);
 }
 
-fn number(out: &mut Vec<u8>, name: &str, value: f64) {
+pub(crate) fn number(out: &mut Vec<u8>, name: &str, value: f64) {
     out.extend_from_slice(name.as_bytes());
     write_number(value, out);
 }

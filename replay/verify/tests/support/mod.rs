@@ -35,11 +35,13 @@ impl Place {
     }
 
     /// A log of the process and five messages, every second one asking for what the guest is named for.
+    #[allow(dead_code, reason = "not every test uses it")]
     pub(crate) fn builder(&self) -> LogBuilder {
         let log = LogBuilder::new(&self.guest, &[]);
         ["one", "two!", "three", "four!", "five"].iter().fold(log, |log, data| log.message(data))
     }
 
+    #[allow(dead_code, reason = "not every test uses it")]
     pub(crate) fn log(&self) -> PathBuf {
         let path = self.path("log");
         self.builder().write(&path);
