@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -18,6 +19,34 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub(crate) struct Unit {
     child: Option<Child>,
     address: String,
+}
+
+/// A network in one process, and what it printed.
+pub(crate) struct Up {
+    pub(crate) unit: Unit,
+    told: BTreeMap<String, String>,
+}
+
+impl Up {
+    /// Starts one on free ports, with the real aos.
+    pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
+        let module = ao_tests::module_path("aos2_0_6");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aorta"));
+        command.args(["up", "--ports", "gateway=0,mu=0,su=0,cu=0", "--dir"]).arg(folder);
+        command.arg("--module").arg(module).args(more);
+        let (unit, lines) = Unit::spawn(command, "ready");
+        let pair = |line: &String| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        Self { unit, told: lines.iter().filter_map(pair).collect() }
+    }
+
+    /// The first word of what it told of a name.
+    pub(crate) fn word(&self, name: &str) -> String {
+        self.told[name].split(' ').next().unwrap().to_owned()
+    }
+
+    pub(crate) fn unit(&self, name: &str) -> Unit {
+        Unit::at(&self.told[name])
+    }
 }
 
 /// An answer.
@@ -55,6 +84,13 @@ impl Unit {
             lines.push(output.next().unwrap_or_else(|| panic!("it ended after {lines:?}")).unwrap());
         }
         (unit, lines)
+    }
+
+    /// A unit that was started in another way and serves at this address.
+    pub(crate) fn of(child: Child, url: &str) -> Self {
+        let mut unit = Self::at(url);
+        unit.child = Some(child);
+        unit
     }
 
     /// A unit that someone else runs.
