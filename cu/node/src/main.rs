@@ -94,7 +94,9 @@ fn main() -> ExitCode {
     // A demo shows its own progress.
     let usual = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("AORTA_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // A log that cannot be written, as on a full disk, is no reason to panic.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    log.log_internal_errors(false).init();
     let ended = match cli.command {
         Command::Cu(cu) => cu::run(cu),
         Command::Su(su) => su::run(su),

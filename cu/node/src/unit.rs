@@ -231,7 +231,11 @@ impl Unit {
                     }
                     end = Nonce(end.0 + page.len() as u64);
                     let entries = page.len() as u64;
-                    self.put_entries(process, page).await?;
+                    if let Err(error) = self.put_entries(process, page).await {
+                        // It is past what was not stored; the next one begins after what is.
+                        *log = None;
+                        return Err(error);
+                    }
                     self.counts.entries.fetch_add(entries, Ordering::Relaxed);
                     if let Some(last) = end.0.checked_sub(1).map(Nonce) {
                         // Evaluated while the next page is fetched; the error of one that fails comes again below.

@@ -55,9 +55,6 @@ pub enum GatewayError {
         #[source]
         source: Box<redb::Error>,
     },
-    /// An earlier write failed.
-    #[error("an earlier write failed: restart the gateway")]
-    Broken,
     /// The gateway was told to stop.
     #[error("the gateway is stopping")]
     Stopping,
@@ -74,7 +71,7 @@ impl GatewayError {
             Self::Field(_) | Self::Item(_) | Self::Signature { .. } | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Broken | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Shared(error) => error.status(),
             Self::Io { .. } | Self::Index { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }

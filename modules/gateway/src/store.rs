@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ao_http::Reopened;
 use ao_wire::Id;
 use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -78,7 +79,7 @@ pub(crate) struct Upload {
 
 /// The store, to read.
 pub(crate) struct Store {
-    database: Database,
+    database: Reopened<Database, GatewayError>,
     pack: File,
     path: PathBuf,
 }
@@ -90,20 +91,13 @@ impl Store {
         let pack = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let pack = pack.map_err(GatewayError::io(&path))?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(GatewayError::io(dir))?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(dir.join("index.redb"));
-        let database = database.map_err(GatewayError::index("cannot be opened"))?;
-        let write = database.begin_write().map_err(GatewayError::index("a write cannot begin"))?;
-        write.open_table(ITEMS).map_err(GatewayError::index("items"))?;
-        write.open_table(ORDER).map_err(GatewayError::index("order"))?;
-        write.open_table(FINDS).map_err(GatewayError::index("finds"))?;
-        write.open_table(COUNTS).map_err(GatewayError::index("counts"))?;
-        write.commit().map_err(GatewayError::index("a commit failed"))?;
+        let index = dir.join("index.redb");
+        let database = Reopened::new(move || open_index(&index))?;
         Ok(Arc::new(Self { database, pack, path }))
     }
 
     /// Writes uploads until there is nobody left to bring one.
     pub(crate) fn run(&self, mut uploads: mpsc::Receiver<Upload>) {
-        let mut broken = false;
         while let Some(first) = uploads.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < BATCH_MAX
@@ -111,9 +105,10 @@ impl Store {
             {
                 batch.push(next);
             }
-            let written = if broken { Err(GatewayError::Broken) } else { self.write(&batch) };
-            broken |= written.is_err();
-            let written = written.map_err(Arc::new);
+            let written = self.write(&batch).map_err(Arc::new);
+            if written.is_err() {
+                self.database.close();
+            }
             for Upload { reply, .. } in batch {
                 // Whoever went away finds it here.
                 let _ = reply.send(written.as_ref().map_err(|error| Arc::clone(error).into()).copied());
@@ -122,7 +117,8 @@ impl Store {
     }
 
     fn write(&self, batch: &[Upload]) -> Result<(), GatewayError> {
-        let mut write = self.database.begin_write().map_err(GatewayError::index("a write cannot begin"))?;
+        let begin = |index: &Database| index.begin_write().map_err(GatewayError::index("a write cannot begin"));
+        let mut write = self.database.with(begin)?;
         write.set_quick_repair(true);
         {
             let failed = "a row cannot be written";
@@ -233,8 +229,21 @@ impl Store {
     }
 
     fn read(&self) -> Result<ReadTransaction, GatewayError> {
-        self.database.begin_read().map_err(GatewayError::index("a read cannot begin"))
+        self.database.with(|index| index.begin_read().map_err(GatewayError::index("a read cannot begin")))
     }
+}
+
+/// Opens the index, after a crash or trouble as after a stop.
+fn open_index(path: &Path) -> Result<Database, GatewayError> {
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+    let database = database.map_err(GatewayError::index("cannot be opened"))?;
+    let write = database.begin_write().map_err(GatewayError::index("a write cannot begin"))?;
+    write.open_table(ITEMS).map_err(GatewayError::index("items"))?;
+    write.open_table(ORDER).map_err(GatewayError::index("order"))?;
+    write.open_table(FINDS).map_err(GatewayError::index("finds"))?;
+    write.open_table(COUNTS).map_err(GatewayError::index("counts"))?;
+    write.commit().map_err(GatewayError::index("a commit failed"))?;
+    Ok(database)
 }
 
 /// The clock of this machine.

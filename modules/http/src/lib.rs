@@ -1,4 +1,5 @@
-//! What every unit that serves HTTP has in common: connections, bodies within a bound, parameters, answers.
+//! What every unit that serves HTTP has in common: connections, bodies within a bound, parameters, answers, databases that
+//! come back after trouble.
 //!
 //! Not here: any route, anything that knows what ao is, HTTP that is asked (`ao-source`).
 //! Invariant: an answer is JSON or the bytes asked for, errors too, and a stop finishes what was begun.
@@ -6,12 +7,14 @@
 mod answer;
 mod body;
 mod query;
+mod reopened;
 mod server;
 mod stream;
 
 pub use answer::{Answer, Body, chain, full, json_text, not_allowed, ok, preflight, refuse, typed};
 pub use body::{BodyError, read, read_text};
 pub use query::{Field, Query};
+pub use reopened::Reopened;
 pub use server::{serve, stop_on_signals, stopped};
 pub use stream::{Received, Writing, channel};
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ao_http::Reopened;
 use ao_wire::Id;
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction,
@@ -50,12 +51,18 @@ pub(crate) struct Dead {
     pub(crate) at: u64,
 }
 
-type Answering = Box<dyn FnOnce(Result<(), Arc<MuError>>) + Send>;
-type Job = Box<dyn FnOnce(&WriteTransaction) -> Result<Answering, MuError> + Send>;
+/// A change, and who waits for it.
+struct Job {
+    change: Change,
+    reply: oneshot::Sender<Result<Vec<Key>, MuError>>,
+}
+
+/// The database, opened again after a write failed.
+type Queue = Reopened<Database, MuError>;
 
 /// The open queue.
 pub(crate) struct Store {
-    database: Arc<Database>,
+    database: Arc<Queue>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -87,11 +94,8 @@ pub(crate) enum Watch {
 
 impl Store {
     pub(crate) fn open(path: &Path) -> Result<(Self, JoinHandle<()>), MuError> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-        let database = Arc::new(database.map_err(MuError::queue("cannot be opened"))?);
-        let write = database.begin_write().map_err(MuError::queue("a write cannot begin"))?;
-        open_tables(&write)?;
-        write.commit().map_err(MuError::queue("a commit failed"))?;
+        let file = path.to_owned();
+        let database = Arc::new(Reopened::new(move || open(&file))?);
         let (jobs, mut waiting) = mpsc::channel::<Job>(WAITING_MAX);
         let writer = Arc::clone(&database);
         let thread = std::thread::Builder::new().name("mu-queue".into());
@@ -108,15 +112,7 @@ impl Store {
     /// Makes a change; the keys of what it put in.
     pub(crate) async fn change(&self, change: Change) -> Result<Vec<Key>, MuError> {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |write| {
-            // A refusal is an answer, and takes nothing of the others down; a failure of the disk takes all.
-            let outcome = match refusal(write, &change)? {
-                Some(refusal) => Err(refusal),
-                None => Ok(apply(write, change)?),
-            };
-            // Whoever no longer waits needs no answer.
-            Ok(Box::new(move |committed| _ = reply.send(committed.map_err(MuError::from).and(outcome))))
-        });
+        let job = Job { change, reply };
         self.jobs.send(job).await.map_err(|_| MuError::Stopping)?;
         answer.await.map_err(|_| MuError::Stopping)?
     }
@@ -181,7 +177,7 @@ impl Store {
     }
 
     fn read(&self) -> Result<redb::ReadTransaction, MuError> {
-        self.database.begin_read().map_err(MuError::queue("a read cannot begin"))
+        self.database.with(|database| database.begin_read().map_err(MuError::queue("a read cannot begin")))
     }
 }
 
@@ -195,27 +191,43 @@ fn open_tables(write: &WriteTransaction) -> Result<(), MuError> {
     Ok(())
 }
 
+/// Opens the file, after a crash or trouble as after a stop.
+fn open(path: &Path) -> Result<Database, MuError> {
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+    let database = database.map_err(MuError::queue("cannot be opened"))?;
+    let write = database.begin_write().map_err(MuError::queue("a write cannot begin"))?;
+    open_tables(&write)?;
+    write.commit().map_err(MuError::queue("a commit failed"))?;
+    Ok(database)
+}
+
 /// Makes these changes in one commit, and answers them.
-fn commit(database: &Database, jobs: Vec<Job>) {
-    let made = (|| {
+fn commit(database: &Queue, mut jobs: Vec<Job>) {
+    let made = database.with(|database| {
         let mut write = database.begin_write().map_err(MuError::queue("a write cannot begin"))?;
         // After a crash the file opens at once.
         write.set_quick_repair(true);
-        let answers = jobs.into_iter().map(|job| job(&write)).collect::<Result<Vec<Answering>, _>>()?;
-        Ok((write, answers))
-    })();
-    match made {
-        Ok((write, answers)) => {
-            let committed = write.commit().map_err(MuError::queue("a commit failed")).map_err(Arc::new);
-            for answer in answers {
-                answer(committed.clone());
-            }
-        }
-        // Those who wait find their channel closed.
-        Err(error) => {
-            let error: MuError = error;
-            tracing::error!(error = ao_http::chain(&error), "the queue cannot be written");
-        }
+        let changes = jobs.iter_mut().map(|job| std::mem::take(&mut job.change));
+        let outcomes = changes.map(|change| make(&write, change)).collect::<Result<Vec<_>, _>>()?;
+        write.commit().map_err(MuError::queue("a commit failed"))?;
+        Ok(outcomes)
+    });
+    let outcomes = made.unwrap_or_else(|error| {
+        database.close();
+        let error = Arc::new(error);
+        jobs.iter().map(|_| Err(Arc::clone(&error).into())).collect()
+    });
+    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        // Whoever no longer waits needs no answer.
+        let _ = job.reply.send(outcome);
+    }
+}
+
+/// Makes a change. A refusal is an answer, and takes nothing of the others down; a failure of the disk takes all.
+fn make(write: &WriteTransaction, change: Change) -> Result<Result<Vec<Key>, MuError>, MuError> {
+    match refusal(write, &change)? {
+        Some(refusal) => Ok(Err(refusal)),
+        None => apply(write, change).map(Ok),
     }
 }
 

@@ -48,7 +48,7 @@ impl Scheduler {
                 Ok(ok(json!({ "block_height": block, "timestamp": time }).to_string()))
             }
             ["health"] => Ok(typed(StatusCode::OK, "text/plain", full(""))),
-            ["metrics"] => self.metrics(),
+            ["metrics"] => Ok(self.metrics()),
             ["processes", process] => {
                 let process = process_id("process", process)?;
                 self.read(move |unit| unit.process(process)).await.map(ok)
@@ -123,7 +123,7 @@ impl Scheduler {
 
     fn find(&self, process: ProcessId, id: Id) -> Result<Nonce, SuError> {
         self.ledger.head(process)?;
-        self.ledger.index.find(process, id)?.ok_or(SuError::NoMessage { process, id })
+        self.ledger.index()?.find(process, id)?.ok_or(SuError::NoMessage { process, id })
     }
 
     fn node(&self, process: ProcessId, nonce: Nonce) -> Result<String, SuError> {
@@ -149,9 +149,9 @@ impl Scheduler {
         items.into_iter().flatten().find(is).ok_or(SuError::NoMessage { process, id })
     }
 
-    fn metrics(&self) -> Result<Answer, SuError> {
+    fn metrics(&self) -> Answer {
         let records = *self.end.borrow();
-        let uploaded = if self.uploads { self.ledger.index.count(crate::index::UPLOADED)? } else { records };
+        let uploaded = if self.uploads { self.ledger.uploaded() } else { records };
         let accepted = self.accepted.load(Ordering::Relaxed);
         let mut page = String::new();
         for (name, kind, help, value) in [
@@ -163,7 +163,7 @@ impl Scheduler {
             // Writing to a string cannot fail.
             let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         }
-        Ok(typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(page)))
+        typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(page))
     }
 }
 

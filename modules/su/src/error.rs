@@ -163,8 +163,8 @@ pub enum SuError {
         /// The nonce.
         nonce: Nonce,
     },
-    /// An earlier write failed; what is on disk is known again after a restart.
-    #[error("an earlier write failed: restart the unit")]
+    /// A write failed; what is on disk is known again when the log was opened anew, which is tried again and again.
+    #[error("a write failed, as on a full disk, and the log is not open again yet: ask again later")]
     Broken,
     /// The unit was told to stop.
     #[error("the unit is stopping")]

@@ -62,7 +62,7 @@ pub(crate) struct Location {
     pub(crate) offset: u64,
 }
 
-/// The open index.
+/// The open index. After a write failed redb answers nothing any more, and it is to be opened again.
 pub(crate) struct Index(Database);
 
 impl Index {
@@ -95,8 +95,9 @@ impl Index {
         Ok(answer)
     }
 
-    /// Puts records in. Seen by all readers when this returns; on disk only if `durable`: the log itself is.
-    pub(crate) fn put(&self, records: &[(Location, Placed)], durable: bool) -> Result<(), SuError> {
+    /// Puts records in, and how many are uploaded. Seen by all readers when this returns; on disk only if `durable`: the log
+    /// itself is.
+    pub(crate) fn put(&self, records: &[(Location, Placed)], uploaded: u64, durable: bool) -> Result<(), SuError> {
         self.write(durable, |write| {
             let failed = "a row cannot be written";
             let mut places = write.open_table(RECORDS).map_err(SuError::index("records"))?;
@@ -115,17 +116,13 @@ impl Index {
                 let head = (nonce + 1, placed.assignment.id().0, placed.hash_chain.0, time);
                 heads.insert(process, head).map_err(SuError::index(failed))?;
             }
+            counts.insert(UPLOADED, uploaded).map_err(SuError::index(failed))?;
             if let Some((at, placed)) = records.last() {
                 counts.insert(INDEXED, at.sequence + 1).map_err(SuError::index(failed))?;
                 counts.insert(BLOCK, placed.block_height).map_err(SuError::index(failed))?;
             }
             Ok(())
         })
-    }
-
-    /// Makes everything put in so far durable.
-    pub(crate) fn settle(&self) -> Result<(), SuError> {
-        self.write(true, |_| Ok(()))
     }
 
     /// Records in the index.
@@ -136,14 +133,6 @@ impl Index {
     pub(crate) fn count(&self, what: &str) -> Result<u64, SuError> {
         let row = self.read()?.open_table(COUNTS).map_err(SuError::index("counts"))?.get(what);
         Ok(row.map_err(SuError::index("a count cannot be read"))?.map_or(0, |row| row.value()))
-    }
-
-    pub(crate) fn set_count(&self, what: &str, count: u64) -> Result<(), SuError> {
-        self.write(false, |write| {
-            let mut counts = write.open_table(COUNTS).map_err(SuError::index("counts"))?;
-            counts.insert(what, count).map_err(SuError::index("a count cannot be written"))?;
-            Ok(())
-        })
     }
 
     pub(crate) fn head(&self, process: ProcessId) -> Result<Option<Head>, SuError> {

@@ -75,7 +75,7 @@ fn after(ledger: &Ledger, process: ProcessId, time: TimestampMs, end: u64) -> Re
     let (mut low, mut high) = (0, end);
     while low < high {
         let middle = low.midpoint(high);
-        let (_, found) = ledger.index.entry(process, Nonce(middle))?.ok_or(SuError::NoProcess { process })?;
+        let (_, found) = ledger.index()?.entry(process, Nonce(middle))?.ok_or(SuError::NoProcess { process })?;
         if found <= time { low = middle + 1 } else { high = middle }
     }
     Ok(low)

@@ -67,9 +67,9 @@ impl Scheduler {
         let signer = Arc::new(signer);
         let writer = Ledger::open(dir, Id::sha256(signer.owner()))?;
         let ledger = Arc::clone(writer.ledger());
-        let block_height = Arc::new(AtomicU64::new(ledger.index.count(BLOCK)?));
+        let block_height = Arc::new(AtomicU64::new(ledger.index()?.count(BLOCK)?));
         watch_blocks(&options.gateway, &block_height).await?;
-        let (tell_end, end) = watch::channel(writer.end());
+        let (tell_end, end) = watch::channel(writer.end().unwrap_or_default());
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let sequencer =
             Sequencer { writer, signer: Arc::clone(&signer), block_height: Arc::clone(&block_height), end: tell_end };

@@ -10,12 +10,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ao_log::{BlockHeight, HashChain, LogEntry, Nonce, TimestampMs, legacy_first, legacy_next};
 use ao_wire::{DataItem, Id, ProcessId, Signer};
 use bytes::Bytes;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::SuError;
@@ -25,6 +26,8 @@ use crate::ledger::{Ledger, Writer};
 
 /// Most that is signed before it is written.
 const BATCH_MAX: usize = 512;
+/// Pause before a log that failed is opened again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Most of one process in a batch: others are not to wait until a busy one is done.
 const BATCH_OF_PROCESS_MAX: usize = 64;
 
@@ -91,8 +94,11 @@ impl Sequencer {
         let mut waiting: Vec<Job> = Vec::new();
         loop {
             if waiting.is_empty() {
-                let Some(job) = jobs.blocking_recv() else { break };
-                waiting.push(job);
+                match self.next(&mut jobs) {
+                    Ok(job) => waiting.push(job),
+                    Err(TryRecvError::Empty) => continue,
+                    Err(TryRecvError::Disconnected) => break,
+                }
             }
             while waiting.len() < BATCH_MAX
                 && let Ok(job) = jobs.try_recv()
@@ -105,6 +111,19 @@ impl Sequencer {
         }
     }
 
+    /// The next job; while the log is closed, whether anybody asks or not, it is tried to open it again.
+    fn next(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Result<Job, TryRecvError> {
+        if self.writer.end().is_some() {
+            return jobs.blocking_recv().ok_or(TryRecvError::Disconnected);
+        }
+        std::thread::sleep(REOPEN_PAUSE);
+        match self.writer.reopen() {
+            Ok(()) => tracing::warn!("the log failed and is open again"),
+            Err(error) => tracing::error!(error = ao_http::chain(&error), "the log cannot be opened again yet"),
+        }
+        jobs.try_recv()
+    }
+
     fn settle(&mut self, batch: BTreeMap<ProcessId, Vec<Job>>) {
         let block_height = BlockHeight(self.block_height.load(Ordering::Relaxed));
         let (ledger, signer) = (self.writer.ledger(), &self.signer);
@@ -112,7 +131,10 @@ impl Sequencer {
         let mut drafted: Vec<Drafted> = batch.into_par_iter().flat_map_iter(draft).collect();
         let records: Vec<(Placed, Vec<u8>)> = drafted.iter_mut().filter_map(|draft| draft.record.take()).collect();
         let written = self.writer.append(&records).map_err(Arc::new);
-        self.end.send_replace(self.writer.end());
+        match self.writer.end() {
+            Some(end) => _ = self.end.send_replace(end),
+            None => tracing::error!("the log cannot be written and is closed"),
+        }
         for Drafted { reply, result, .. } in drafted {
             let result = match &written {
                 Ok(()) => result,
@@ -142,7 +164,7 @@ fn draft(
     process: ProcessId,
     jobs: Vec<Job>,
 ) -> Vec<Drafted> {
-    let mut head = match ledger.index.head(process).map_err(Arc::new) {
+    let mut head = match ledger.index().and_then(|index| index.head(process)).map_err(Arc::new) {
         Ok(head) => head,
         Err(error) => return jobs.into_iter().map(|job| refused(job.reply, Arc::clone(&error).into())).collect(),
     };
@@ -181,7 +203,7 @@ fn refused(reply: oneshot::Sender<Result<Scheduled, SuError>>, error: SuError) -
 
 /// The place that a message or an assignment has already.
 fn scheduled(ledger: &Ledger, process: ProcessId, id: Id) -> Result<Option<Scheduled>, SuError> {
-    let Some(nonce) = ledger.index.find(process, id)? else { return Ok(None) };
+    let Some(nonce) = ledger.index()?.find(process, id)? else { return Ok(None) };
     let Some((entry, timestamp)) = ledger.entry(process, nonce)? else { return Ok(None) };
     let assignment = DataItem::parse(&entry.assignment);
     let assignment = assignment.map_err(SuError::entry(process, nonce))?;
