@@ -8,7 +8,6 @@
 
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
-mod client;
 mod ledger;
 
 use std::io::{BufRead, BufReader};
@@ -17,10 +16,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ao_benches::client::Client;
 use ao_benches::peer::Reference;
 use ao_tests::{Guest, Network};
 use ao_wire::{Id, ProcessId};
-use client::Client;
 
 /// How long repeated questions are asked.
 const REPEAT: Duration = Duration::from_secs(4);
@@ -145,10 +144,10 @@ fn dry_runs(unit: &Unit, process: ProcessId) {
     let body = r#"{"Owner":"o","Id":"1","Data":"","Tags":[{"name":"Action","value":"Balance"}]}"#;
     let path = format!("/dry-run?process-id={process}");
     let mut client = unit.client();
-    client.post(&path, body);
+    client.post(&path, body.as_bytes());
     let (cpu, begun) = (unit.cpu_ms(), Instant::now());
     for _ in 0..DRY_RUNS {
-        client.post(&path, body);
+        client.post(&path, body.as_bytes());
     }
     let (wall, cpu) = (begun.elapsed().as_secs_f64(), unit.cpu_ms() - cpu);
     let (runs, n) = (f64::from(DRY_RUNS) / wall, f64::from(DRY_RUNS));

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a bench that cannot be set up ends by panicking")]
 
 pub mod bare;
+pub mod client;
 pub mod log;
 pub mod ours;
 pub mod peer;
