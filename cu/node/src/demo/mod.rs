@@ -58,7 +58,7 @@ pub(crate) struct Demo {
 struct Played {
     bundles: Vec<PathBuf>,
     all: Report,
-    /// In all their logs.
+    /// Messages that were scheduled; ticks of the clock are not.
     messages: u64,
     /// From the first trade until nothing was on its way.
     trading: Duration,
@@ -129,6 +129,8 @@ impl Demo {
         let wrong: Vec<String> =
             verified.iter().filter(|one| !one.matched()).map(|one| one.path.display().to_string()).collect();
         ensure!(wrong.is_empty(), "not what was recorded: {}", wrong.join(", "));
+        let (logged, _, _) = show::totals(&verified);
+        ensure!(logged >= played.messages, "of {} messages that were scheduled {logged} are in logs", played.messages);
         ensure!(played.all.conserved(self.processes as usize), "gold or silver was lost or made: {:?}", played.all);
         Ok(())
     }

@@ -12,6 +12,8 @@ const GOLD_MAX: u64 = 90;
 /// What one trader is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Action {
+    /// Its place in the plan: no two actions are the same message.
+    pub(crate) number: u64,
     /// Who, by number.
     pub(crate) who: usize,
     /// With whom: someone else.
@@ -30,7 +32,7 @@ pub(crate) enum What {
 /// So many actions among so many traders, at least two.
 pub(crate) fn draw(seed: u64, traders: usize, actions: u64) -> Vec<Action> {
     let mut random = Random(seed);
-    let action = |_| {
+    let action = |number| {
         let who = random.below(traders as u64) as usize;
         let with = (who + 1 + random.below(traders as u64 - 1) as usize) % traders;
         let what = if random.below(10) < TRADES_OF_TEN {
@@ -38,7 +40,7 @@ pub(crate) fn draw(seed: u64, traders: usize, actions: u64) -> Vec<Action> {
         } else {
             What::Greet
         };
-        Action { who, with, what }
+        Action { number, who, with, what }
     };
     (0..actions).map(action).collect()
 }
@@ -52,7 +54,8 @@ impl Action {
             What::Greet => ("Greet", Vec::new()),
         };
         let amounts = amounts.into_iter().map(|(name, amount)| (name.to_owned(), amount.to_string()));
-        [("Action".to_owned(), action.to_owned()), ("With".to_owned(), with)].into_iter().chain(amounts).collect()
+        let names = [("Action", action.to_owned()), ("With", with), ("Reference", self.number.to_string())];
+        names.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(amounts).collect()
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) fn table(verified: &[Verified]) -> Result<()> {
     say(&table.to_string())
 }
 
-fn totals(verified: &[Verified]) -> (u64, u64, u64) {
+/// Messages, hops and gas of all.
+pub(super) fn totals(verified: &[Verified]) -> (u64, u64, u64) {
     verified.iter().fold((0, 0, 0), |(messages, hops, gas), one| {
         let (more, gas_more) = one.outcome.as_ref().map_or((0, 0), |(report, _)| (report.steps, report.gas));
         (messages + more, hops + one.hops, gas + gas_more)
