@@ -34,8 +34,9 @@ const EXCEPTIONS: &str = "
     (i32.xor (call $inner (local.get $x) (local.get $n)) (i32.const 5)))
   (func (export \"run\") (param $n i32) (result i32) (local $x i32)
     (loop $next
-      (try (do (local.set $x (call $outer (local.get $x) (local.get $n))))
-        (catch $thrown (local.set $x (i32.mul (i32.const 3)))))
+      try (local.set $x (call $outer (local.get $x) (local.get $n)))
+      catch $thrown i32.const 3 i32.mul local.set $x
+      end
       (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
     (local.get $x))";
 
