@@ -407,6 +407,7 @@ fn a_step_that_takes_too_long_is_broken_off_whoever_waits_is_told_and_others_are
         assert!(said.contains(part), "{part} in {said}");
     }
     assert_eq!(result(&unit, other, counts)["Output"], "2");
-    let page = unit.get("/metrics").text();
+    let metrics = unit.get("/metrics");
+    let page = metrics.text();
     assert!(!page.contains("\naorta_broken_off_total 0\n"), "{page}");
 }
