@@ -59,9 +59,9 @@ pub(crate) fn hold(network: &Network, processes: &[ProcessId], mut accepted: Acc
         assert_eq!(network.client("gateway").get(&format!("/tx/{message}")).status, 200, "{message} is uploaded");
     }
     assert!(delivered.len() > in_logs.len(), "each message of a client is followed by some of processes");
-    same("accepted and in a log", accepted, in_logs);
+    same("accepted and in a log", &accepted, &in_logs);
     delivered.extend(notes(network));
-    same("sent and delivered", sent, delivered);
+    same("sent and delivered", &sent, &delivered);
     for ((process, nonce), hash) in receipts {
         let receipt = network.client("cu").get(&format!("/receipt/{process}/{nonce}")).ok();
         assert_eq!(receipt["receipt"]["hash"], **hash, "the receipt of {process} at {nonce} changed");
@@ -71,9 +71,9 @@ pub(crate) fn hold(network: &Network, processes: &[ProcessId], mut accepted: Acc
 }
 
 /// Each once: both sides have the same, none twice.
-fn same<T: Ord + Clone + std::fmt::Debug>(what: &str, one: Vec<T>, other: Vec<T>) {
+fn same<T: Ord + Clone + std::fmt::Debug>(what: &str, one: &[T], other: &[T]) {
     let set = |all: &[T]| all.iter().cloned().collect::<BTreeSet<T>>();
-    let (left, right) = (set(&one), set(&other));
+    let (left, right) = (set(one), set(other));
     let missing: Vec<&T> = left.difference(&right).collect();
     let invented: Vec<&T> = right.difference(&left).collect();
     assert!(missing.is_empty() && invented.is_empty(), "{what}: only there {missing:?}, only here {invented:?}");
