@@ -143,7 +143,8 @@ impl Network {
         let others: &[&str] = match unit {
             "gateway" => &[],
             "su" => &["--gateway", &gateway, "--upload", &gateway],
-            "cu" => &["--workers", "2", "--su", &su, "--gateway", &gateway],
+            // States are saved often, so that a killed unit is soon back and states are loaded too.
+            "cu" => &["--workers", "2", "--checkpoint-every", "100", "--su", &su, "--gateway", &gateway],
             _ => &["--su", &su, "--cu", &cu, "--gateway", &gateway],
         };
         let log = File::options().create(true).append(true).open(self.folder.join(format!("{unit}.log"))).unwrap();
