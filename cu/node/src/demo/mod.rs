@@ -129,7 +129,7 @@ impl Demo {
         let wrong: Vec<String> =
             verified.iter().filter(|one| !one.matched()).map(|one| one.path.display().to_string()).collect();
         ensure!(wrong.is_empty(), "not what was recorded: {}", wrong.join(", "));
-        let (logged, _, _) = show::totals(&verified);
+        let logged = show::Sum::of_all(&verified).messages;
         ensure!(logged >= played.messages, "of {} messages that were scheduled {logged} are in logs", played.messages);
         ensure!(played.all.conserved(self.processes as usize), "gold or silver was lost or made: {:?}", played.all);
         Ok(())

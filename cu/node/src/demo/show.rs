@@ -20,27 +20,21 @@ const ROOT_DIGITS: usize = 16;
 pub(super) fn table(verified: &[Verified]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["process", "messages", "hops", "gas", "memory root", "verdict"]);
+    table.set_header(["process", "messages", "ticks", "hops", "gas", "memory root", "verdict"]);
     for one in verified {
-        let (process, messages, gas, root) = match &one.outcome {
+        let (process, root) = match &one.outcome {
             Ok((report, _)) => {
                 let root = blake3::Hash::from_bytes(report.end.memory_root).to_hex();
-                (
-                    report.process.to_string(),
-                    report.steps.to_string(),
-                    report.gas.to_string(),
-                    format!("{}…", &root[..ROOT_DIGITS]),
-                )
+                (report.process.to_string(), format!("{}…", &root[..ROOT_DIGITS]))
             }
-            Err(_) => (one.path.display().to_string(), String::new(), String::new(), String::new()),
+            Err(_) => (one.path.display().to_string(), String::new()),
         };
-        table.add_row([process, messages, one.hops.to_string(), gas, root, one.verdict()]);
+        table.add_row(row(process, Sum::of(one), root, one.verdict()));
     }
     let matched = verified.iter().filter(|one| one.matched()).count();
-    let (messages, hops, gas) = totals(verified);
-    let sum = [format!("{} processes", verified.len()), messages.to_string(), hops.to_string(), gas.to_string()];
-    table.add_row(sum.into_iter().chain([String::new(), format!("{matched} matched")]));
-    for column in 1..=3 {
+    let (all, matched) = (format!("{} processes", verified.len()), format!("{matched} matched"));
+    table.add_row(row(all, Sum::of_all(verified), String::new(), matched));
+    for column in 1..=4 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -48,17 +42,42 @@ pub(super) fn table(verified: &[Verified]) -> Result<()> {
     say(&table.to_string())
 }
 
-/// Messages, hops and gas of all.
-pub(super) fn totals(verified: &[Verified]) -> (u64, u64, u64) {
-    verified.iter().fold((0, 0, 0), |(messages, hops, gas), one| {
-        let (more, gas_more) = one.outcome.as_ref().map_or((0, 0), |(report, _)| (report.steps, report.gas));
-        (messages + more, hops + one.hops, gas + gas_more)
-    })
+fn row(process: String, sum: Sum, root: String, verdict: String) -> [String; 7] {
+    let Sum { messages, ticks, hops, gas } = sum;
+    [process, messages.to_string(), ticks.to_string(), hops.to_string(), gas.to_string(), root, verdict]
+}
+
+/// What was evaluated anew.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sum {
+    /// Entries of logs.
+    pub(super) messages: u64,
+    /// Ticks of crons between them.
+    ticks: u64,
+    /// Messages that another process sent.
+    hops: u64,
+    gas: u64,
+}
+
+impl Sum {
+    fn of(one: &Verified) -> Self {
+        let Ok((report, _)) = &one.outcome else { return Self::default() };
+        Self { messages: report.steps - report.ticks, ticks: report.ticks, hops: one.hops, gas: report.gas }
+    }
+
+    pub(super) fn of_all(verified: &[Verified]) -> Self {
+        verified.iter().map(Self::of).fold(Self::default(), |sum, one| Self {
+            messages: sum.messages + one.messages,
+            ticks: sum.ticks + one.ticks,
+            hops: sum.hops + one.hops,
+            gas: sum.gas + one.gas,
+        })
+    }
 }
 
 /// Rates, what the traders have together, and how to repeat the verification.
 pub(super) fn sums(verified: &[Verified], played: &Played, processes: u32, verifying: Duration) -> Result<()> {
-    let (messages, hops, _) = totals(verified);
+    let Sum { messages, hops, .. } = Sum::of_all(verified);
     let traded = messages.saturating_sub(OPENING * u64::from(processes));
     let rate = |count: u64, time: Duration| count as f64 / time.as_secs_f64().max(1e-9);
     let (trading, all, each) = (played.trading, &played.all, EACH * u64::from(processes));
