@@ -46,6 +46,7 @@ fn receipt(c: &mut Criterion) {
         b.iter(|| {
             chain.push(Step {
                 nonce: chain.next_nonce(),
+                tick: 0,
                 assignment_id: [4; 32],
                 input_hash: input_hash(black_box(texts.message.as_bytes()), texts.env.as_bytes()),
                 outcome: Outcome::Ok,

@@ -78,7 +78,7 @@ fn exceptions(c: &mut Criterion) {
     for (often, mask) in OFTEN {
         let mut group = c.benchmark_group(format!("exceptions, {often}"));
         group.sampling_mode(SamplingMode::Flat).sample_size(15);
-        group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_millis(1000));
+        group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
         let kinds = [("translated", EXCEPTIONS), ("status codes", STATUS), ("a trap", TRAP)];
         let may_throw = if mask == u32::MAX { 3 } else { 2 };
         let mut guests = kinds.map(|(_, text)| guest(text, mask));

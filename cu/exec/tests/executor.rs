@@ -52,7 +52,7 @@ fn keep(store: &Store, log: &LogBuilder) {
 }
 
 fn executor(store: &Arc<Store>, memory_bytes_max: u64) -> Executor {
-    executor_within(store, memory_bytes_max, Duration::from_secs(600))
+    executor_within(store, memory_bytes_max, Duration::from_mins(10))
 }
 
 fn executor_within(store: &Arc<Store>, memory_bytes_max: u64, step_max: Duration) -> Executor {

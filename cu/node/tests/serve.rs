@@ -77,7 +77,7 @@ fn ticks_are_listed_by_cursors_that_miss_and_repeat_none() {
     // Two crons of one interval: their ticks differ in nothing but the cron. A message a second is sent.
     let crons = [("Cron-Interval", "2-seconds"), ("Cron-Interval", "2-seconds"), ("Cron-Tag-Action", "Tick")];
     let process = network.spawn_tagged(module, &crons, 1);
-    let last = (0..20).map(|n| network.send(process, &[], &n.to_string())).last().unwrap();
+    let [.., last]: [_; 20] = std::array::from_fn(|n| network.send(process, &[], &n.to_string()));
     let unit = Unit::start(&network, folder.path(), &["--checkpoint-every", "7"]);
     let edges = |path: &str| unit.get(path).ok()["edges"].as_array().unwrap().clone();
     let all = edges(&format!("/cron/{process}"));

@@ -131,9 +131,10 @@ impl Sequencer {
         let mut drafted: Vec<Drafted> = batch.into_par_iter().flat_map_iter(draft).collect();
         let records: Vec<(Placed, Vec<u8>)> = drafted.iter_mut().filter_map(|draft| draft.record.take()).collect();
         let written = self.writer.append(&records).map_err(Arc::new);
-        match self.writer.end() {
-            Some(end) => _ = self.end.send_replace(end),
-            None => tracing::error!("the log cannot be written and is closed"),
+        if let Some(end) = self.writer.end() {
+            self.end.send_replace(end);
+        } else {
+            tracing::error!("the log cannot be written and is closed");
         }
         for Drafted { reply, result, .. } in drafted {
             let result = match &written {

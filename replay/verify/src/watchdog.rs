@@ -35,7 +35,7 @@ impl Watchdog {
         std::thread::Builder::new().name("watchdog".into()).spawn(move || {
             let mut seen = Vec::new();
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                seen = look(&watched, seen, limit);
+                seen = look(&watched, &seen, limit);
             }
         })?;
         Ok(Self { watch, limit, _alive: alive })
@@ -54,7 +54,7 @@ impl Watchdog {
 
 /// What runs now and since when, of which `seen` knows the times; what is over the limit is broken off.
 #[allow(clippy::disallowed_methods, reason = "what is too long for the host is told by a clock, and is no result")]
-fn look(watch: &Watch, seen: Vec<(Evaluation, Instant)>, limit: Duration) -> Vec<(Evaluation, Instant)> {
+fn look(watch: &Watch, seen: &[(Evaluation, Instant)], limit: Duration) -> Vec<(Evaluation, Instant)> {
     let now = Instant::now();
     let dated = |it: Evaluation| {
         let since = seen.iter().find(|(known, _)| *known == it).map_or(now, |(_, since)| *since);

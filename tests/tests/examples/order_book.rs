@@ -10,7 +10,7 @@ const EACH: u64 = 1_000_000;
 /// Actions between two looks.
 const LOOK_EVERY: u64 = 10;
 
-struct Books {
+struct Exchange {
     town: Town,
     people: Vec<Signer>,
     /// What is traded, and at last what it is paid with.
@@ -19,7 +19,7 @@ struct Books {
     books: Vec<Place>,
 }
 
-impl Books {
+impl Exchange {
     fn open() -> Self {
         let mut town = Town::new("order book");
         let people: Vec<Signer> = (0..USERS).map(user).collect();
@@ -119,12 +119,12 @@ impl Books {
 
 #[test]
 fn no_order_book_is_crossed_and_none_owes_more_than_it_holds() {
-    let mut books = Books::open();
+    let mut exchange = Exchange::open();
     for round in 0..actions() {
-        books.act();
+        exchange.act();
         if round % LOOK_EVERY == 0 {
-            books.look();
+            exchange.look();
         }
     }
-    books.close();
+    exchange.close();
 }

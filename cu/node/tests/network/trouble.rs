@@ -47,7 +47,7 @@ impl Wire {
     }
 
     fn carry(&self, mut client: TcpStream, to: &str) -> std::io::Result<()> {
-        let mut bytes = [0; 64 << 10];
+        let mut bytes = vec![0; 64 << 10];
         let mut unit = None;
         loop {
             let read = client.read(&mut bytes)?;
