@@ -49,11 +49,14 @@ if (values.monitor) {
   told.unmonitored = await ao.unmonitor({ process: process_, signer })
 }
 if (values.cron) {
+  // Whom a process believes what others sent: here one wallet delivers and schedules.
+  const trusting = [{ name: 'Authority', value: values.scheduler }]
+  const receiver = await ao.spawn({ module: values.module, scheduler: values.scheduler, signer, tags: trusting, data: '' })
   const tags = [{ name: 'Cron-Interval', value: '1-second' }, { name: 'Cron-Tag-Action', value: 'Tick' }]
   const cron = await ao.spawn({ module: values.module, scheduler: values.scheduler, signer, tags, data: '' })
   await ao.monitor({ process: cron, signer })
   const run = async (data) => ao.result({ message: await ao.message({ process: cron, signer, tags: [{ name: 'Action', value: 'Eval' }], data }), process: cron })
-  await run(`Handlers.add('tick', { Action = 'Tick' }, function (msg) Send({ Target = '${process_}', Action = 'Ticked', Data = tostring(msg.Timestamp) }) end)`)
+  await run(`Handlers.add('tick', { Action = 'Tick' }, function (msg) Send({ Target = '${receiver}', Action = 'Ticked', Data = tostring(msg.Timestamp) }) end)`)
   // Ticks are those whose time a message has passed.
   for (let i = 0; i < 3; i++) {
     await new Promise((resolve) => setTimeout(resolve, 1500))
@@ -61,7 +64,7 @@ if (values.cron) {
   }
   const inbox = "local t = {} for _, m in ipairs(Inbox) do if m.Action == 'Ticked' then table.insert(t, m.Data) end end return table.concat(t, ' ')"
   const arrived = async () => {
-    const seen = await ao.dryrun({ process: process_, Owner: owner, data: inbox, tags: [{ name: 'Action', value: 'Eval' }] })
+    const seen = await ao.dryrun({ process: receiver, Owner: owner, data: inbox, tags: [{ name: 'Action', value: 'Eval' }] })
     return seen.Output.data.split(' ').filter((time) => time)
   }
   const { edges } = await (await fetch(`${values.cu}/cron/${cron}`)).json()
