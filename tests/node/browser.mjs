@@ -44,7 +44,7 @@ const told = await new Promise((resolve, reject) => {
     const chromium = spawn(path.join(browser, 'chromium'), flags, { stdio: 'ignore', env })
     chromium.on('error', reject)
     chromium.on('exit', (code, signal) => reject(new Error(`the browser ended with ${code ?? signal}`)))
-    chromium.on('close', () => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }))
+    chromium.on('close', () => rmSync(profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 }))
     end = () => chromium.kill('SIGKILL')
   })
 }).catch(error => ({ error: String(error) }))

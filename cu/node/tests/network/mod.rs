@@ -218,7 +218,10 @@ impl Network {
 
     /// Tasks of the messenger, and records that the scheduler has not uploaded.
     pub(crate) fn backlog(&self) -> Option<(u64, u64)> {
-        let get = |unit: &str, path: &str| self.client(unit).try_ask("GET", path, &[], b"").ok();
+        // A unit whose disk is full may answer, and say no.
+        let get = |unit: &str, path: &str| {
+            self.client(unit).try_ask("GET", path, &[], b"").ok().filter(|answer| answer.status == 200)
+        };
         let queued = get("mu", "/info")?.ok()["queued"].as_u64()?;
         let metrics = get("su", "/metrics")?;
         let waiting = metrics.text().lines().find_map(|line| line.strip_prefix("aorta_su_uploads_waiting "))?.parse();
