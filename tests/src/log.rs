@@ -20,6 +20,20 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// The tags of a signed item that publishes it.
+    pub fn published_tags(&self) -> [(&'static str, &str); 8] {
+        [
+            ("Data-Protocol", "ao"),
+            ("Variant", "ao.TN.1"),
+            ("Type", "Module"),
+            ("Module-Format", self.format),
+            ("Input-Encoding", "JSON-V1"),
+            ("Output-Encoding", "JSON-V1"),
+            ("Memory-Limit", "1-gb"),
+            ("Compute-Limit", "9000000000000"),
+        ]
+    }
+
     /// The guest of this name with pointers of 32 or 64 bits.
     ///
     /// # Panics

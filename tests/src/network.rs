@@ -84,16 +84,7 @@ impl Network {
 
     /// Publishes a guest as a signed module.
     pub fn publish(&self, guest: &Guest) -> ModuleId {
-        let tags = [
-            ("Data-Protocol", "ao"),
-            ("Variant", "ao.TN.1"),
-            ("Type", "Module"),
-            ("Module-Format", guest.format),
-            ("Input-Encoding", "JSON-V1"),
-            ("Output-Encoding", "JSON-V1"),
-            ("Memory-Limit", "1-gb"),
-            ("Compute-Limit", "9000000000000"),
-        ];
+        let tags = guest.published_tags();
         let bytes = item(&Signer::ed25519(&[3; 32]), None, &tags, &guest.wasm);
         let parsed = DataItem::parse(&bytes).expect("made here");
         let meta = ModuleMeta {

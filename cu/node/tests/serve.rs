@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
+use ao_commit::Receipt;
 use ao_log::Nonce;
 use ao_replay::{Options, Source, Verdict};
 use ao_tests::{Guest, Network};
@@ -319,6 +320,22 @@ fn no_more_states_are_kept_than_configured() {
     unit.stop();
     let store = ao_store::Store::open(folder.path(), ao_store::Options::default()).unwrap();
     assert_eq!(store.checkpoints(process).unwrap().len(), 2);
+}
+
+#[test]
+fn a_result_is_checked_by_its_receipt_without_an_engine() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let message = network.send(process, &[], "counted");
+    let unit = Unit::start(&network, folder.path(), &[]);
+    let body = unit.get(&format!("/result/{message}?process-id={process}")).body;
+    let shown = unit.get(&format!("/receipt/{process}/1")).ok();
+    // As `replay check-result` reads them.
+    let digits = shown["receipt"]["bytes"].as_str().unwrap().as_bytes().chunks(2);
+    let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+    let receipt = Receipt::decode(&bytes.collect::<Vec<_>>()).unwrap();
+    assert!(receipt.commits_to_result(&body));
+    assert!(!receipt.commits_to_result(&[&body[..], b" "].concat()));
 }
 
 #[test]

@@ -1,18 +1,14 @@
 //! `replay inspect`: what a log is about, or one nonce of it, without evaluating anything.
 
-use ao_commit::Receipt;
 use ao_kernel::cron::Crons;
 use ao_log::{Assigned, Assignment, LogFault, ProcessInfo};
+use ao_replay::shown::{self, hex};
 use ao_replay::{LoggedStep, ReplayError, Source};
 use ao_wire::{DataItem, Tag};
 use serde_json::{Value, json};
 
 use crate::args::Inspect;
 use crate::output::print;
-
-fn hex(bytes: &[u8; 32]) -> String {
-    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
-}
 
 pub(crate) fn inspect(args: &Inspect) -> Result<(), ReplayError> {
     let mut source = Source::open(&args.source)?;
@@ -91,25 +87,9 @@ fn one(step: &LoggedStep) -> Result<Value, ReplayError> {
         },
         "message": message.map(|item| shown_item(&item)),
         "assigned": step.assigned.as_ref().map(assigned),
-        "ticks_before": receipts.iter().map(receipt).collect::<Vec<_>>(),
-        "receipt": own.as_ref().map(receipt),
+        "ticks_before": receipts.iter().map(shown::receipt).collect::<Vec<_>>(),
+        "receipt": own.as_ref().map(shown::receipt),
     }))
-}
-
-fn receipt(receipt: &Receipt) -> Value {
-    json!({
-        "nonce": receipt.nonce,
-        "tick": receipt.tick,
-        "hash": hex(&receipt.hash()),
-        "bytes": receipt.encode().as_chunks().0.iter().map(hex).collect::<String>(),
-        "outcome": receipt.outcome.name(),
-        "input_hash": hex(&receipt.input_hash),
-        "result_hash": hex(&receipt.result_hash),
-        "gas": receipt.gas,
-        "profile": hex(&receipt.profile),
-        "prev": hex(&receipt.prev),
-        "state_root": receipt.state_root.map(|root| hex(&root)),
-    })
 }
 
 fn shown_item(item: &DataItem<'_>) -> Value {

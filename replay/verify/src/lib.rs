@@ -16,6 +16,7 @@ pub mod receipt_log;
 mod run;
 mod session;
 mod setup;
+pub mod shown;
 mod source;
 mod ticks;
 mod verify;

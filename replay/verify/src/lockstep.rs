@@ -13,7 +13,7 @@ use ao_wire::MessageId;
 
 use crate::error::ReplayError;
 use crate::session::{Commitment, Session, StepReport};
-use crate::source::hex;
+use crate::shown::hex;
 
 /// Characters of a result shown from shortly before where it differs.
 const EXCERPT_CHARS: usize = 160;

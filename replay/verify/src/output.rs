@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ao_log::Signatures;
+use ao_replay::shown::hex;
 use ao_replay::{Disagreement, ReplayError, Report, Verdict, tick_text};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -15,10 +16,6 @@ use crate::args::{Show, describe};
 /// Prints a line; a reader that went away is no trouble of ours.
 pub(crate) fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
 }
 
 pub(crate) fn show(

@@ -8,14 +8,11 @@ use std::path::{Path, PathBuf};
 use ao_commit::{Checkpoint, RECEIPT_BYTES, Receipt, ReceiptChain, VerifierKey, result_hash};
 use ao_log::Nonce;
 use ao_replay::receipt_log::{LogFiles, LogKey, ReceiptLogError, check_growth, check_inclusion, open_head};
+use ao_replay::shown::hex;
 use ao_replay::{ReplayError, Source, SourceError, policy_of};
 
 use crate::args::{CheckResult, Prove};
 use crate::output::print;
-
-fn hex(bytes: &[u8; 32]) -> String {
-    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
-}
 
 pub(crate) fn prove(command: &Prove) -> Result<(), ReplayError> {
     match command {

@@ -15,6 +15,7 @@ use ao_log::{
 use ao_wire::DataItem;
 
 use crate::error::ReplayError;
+use crate::shown::hex;
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +67,6 @@ pub enum SourceError {
         /// How many files were looked at.
         tried: usize,
     },
-}
-
-pub(crate) fn hex(bytes: &[u8; 32]) -> String {
-    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
 }
 
 /// A state that a run can start from.

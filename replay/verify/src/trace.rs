@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
+use ao_replay::shown::hex;
 use ao_replay::{Observed, Options, ReplayError, Source, run};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -39,7 +40,6 @@ struct Tick<'a> {
 
 pub(crate) fn trace(args: &Trace, options: &Options) -> Result<(), ReplayError> {
     let mut out = BufWriter::new(io::stdout());
-    let hex = |bytes: &[u8; 32]| blake3::Hash::from_bytes(*bytes).to_hex().to_string();
     let failed = |source| ReplayError::Io { path: PathBuf::from("standard output"), source };
     run(Source::open(&args.source)?, options, &mut |observed: Observed<'_>| {
         let report = observed.report;

@@ -11,7 +11,8 @@ use ao_wire::MessageId;
 
 use crate::error::ReplayError;
 use crate::run::{Observed, Observer, Options, Report, run};
-use crate::source::{Source, hex};
+use crate::shown::hex;
+use crate::source::Source;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]

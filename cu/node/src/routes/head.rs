@@ -8,7 +8,7 @@ use ao_commit::Receipt;
 use ao_http::{Answer, Field, Query, ok};
 use ao_log::Nonce;
 use ao_store::{Position, StepRecord};
-use ao_wire::{ProcessId, b64u};
+use ao_wire::ProcessId;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -47,7 +47,6 @@ fn step(context: &Context, process: ProcessId, position: Position) -> Result<Ste
 
 /// A step and its receipt, in the words of `replay inspect`.
 pub(crate) fn describe(step: &StepRecord) -> Result<Value, Refusal> {
-    let hex = |bytes: &[u8; 32]| blake3::Hash::from_bytes(*bytes).to_hex().to_string();
     let (process, position) = (step.process, step.position);
     let receipt = Receipt::decode(&step.receipt);
     let receipt = receipt.map_err(|_| Refusal::Absent(format!("{position} of process {process} has no receipt")))?;
@@ -59,16 +58,6 @@ pub(crate) fn describe(step: &StepRecord) -> Result<Value, Refusal> {
         "message": step.message.to_string(),
         "assignment": step.assignment.to_string(),
         "timestamp": step.timestamp.0,
-        "receipt": {
-            "hash": hex(&receipt.hash()),
-            "outcome": receipt.outcome.name(),
-            "input_hash": hex(&receipt.input_hash),
-            "result_hash": hex(&receipt.result_hash),
-            "gas": receipt.gas,
-            "profile": hex(&receipt.profile),
-            "prev": hex(&receipt.prev),
-            "state_root": receipt.state_root.map(|root| hex(&root)),
-            "bytes": b64u::encode(&step.receipt),
-        },
+        "receipt": ao_replay::shown::receipt(&receipt),
     }))
 }

@@ -169,16 +169,7 @@ impl Network {
     /// Publishes the real aos.
     pub(crate) fn publish(&self) -> ModuleId {
         let guest = Guest::real("aos2_0_6");
-        let tags = [
-            ("Type", "Module"),
-            ("Module-Format", guest.format),
-            ("Input-Encoding", "JSON-V1"),
-            ("Output-Encoding", "JSON-V1"),
-            ("Memory-Limit", "1-gb"),
-            ("Compute-Limit", "9000000000000"),
-            ("Content-Type", "application/wasm"),
-        ];
-        let item = item(&user(), None, &[&AO[..], &tags].concat(), &guest.wasm);
+        let item = item(&user(), None, &guest.published_tags(), &guest.wasm);
         let answer = self.client("gateway").try_ask("POST", "/tx", &[], &item).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         id(&item).into()
