@@ -13,7 +13,7 @@ const LAYERS: [&str; 5] = ["ao-wire", "ao-log", "ao-kernel", "ao-commit", "ao-re
 /// The units' crates, and what of ours each may use itself.
 const UNIT: [(&str, &[&str]); 8] = [
     ("ao-http", &[]),
-    ("ao-mu", &["ao-wire", "ao-http"]),
+    ("ao-mu", &["ao-wire", "ao-commit", "ao-http"]),
     ("ao-gateway", &["ao-wire", "ao-http"]),
     ("ao-su", &["ao-wire", "ao-log", "ao-source", "ao-http"]),
     ("ao-store", &["ao-wire", "ao-log"]),

@@ -37,6 +37,9 @@ pub(crate) struct Mu {
     /// Where what is for wallets is uploaded to, by POST to URL/tx [default: nowhere, such items become dead letters]
     #[arg(long, value_name = "URL", env = "AORTA_MU_GATEWAY")]
     gateway: Option<String>,
+    /// Take a result only with the receipt that commits to it: the compute unit is one of ours
+    #[arg(long, env = "AORTA_MU_REQUIRE_RECEIPTS")]
+    require_receipts: bool,
     /// Outboxes between what a client posted and the last that is delivered of it
     #[arg(long, value_name = "COUNT", env = "AORTA_MU_HOPS_MAX", default_value_t = 256)]
     hops_max: u32,
@@ -55,6 +58,7 @@ pub(crate) fn run(mu: Mu) -> Result<()> {
     let signer = wallet::open_or_create(&mu.wallet.unwrap_or_else(|| mu.dir.join("wallet.json")))?;
     let options = Options {
         upload: mu.gateway,
+        receipts_required: mu.require_receipts,
         hops_max: mu.hops_max,
         retry: Retry { budget_ms: mu.retry_s_max.saturating_mul(1000), ..Retry::default() },
         cron_every_ms: mu.cron_every_ms,

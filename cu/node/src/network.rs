@@ -144,7 +144,8 @@ impl Network {
 
         let usual = ao_mu::Options::new(&su_url, &cu_url);
         let cron_every_ms = plan.cron_every_ms.unwrap_or(usual.cron_every_ms);
-        let options = ao_mu::Options { upload: Some(gateway_url.clone()), cron_every_ms, ..usual };
+        let options =
+            ao_mu::Options { upload: Some(gateway_url.clone()), receipts_required: true, cron_every_ms, ..usual };
         let (mu, mu_thread) = Messenger::open(&plan.dir.join("mu"), signers.messenger, options, stopping.clone())?;
         let handler = move |request, caller| Arc::clone(&mu).answer(request, caller);
         let mu = tokio::spawn(serve(mu_listener, handler, stopping, STOP_MAX));

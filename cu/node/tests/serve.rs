@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use ao_commit::Receipt;
+use ao_commit::{RECEIPT_BYTES, Receipt, unhex};
 use ao_log::Nonce;
 use ao_replay::{Options, Source, Verdict};
 use ao_tests::{Guest, Network};
@@ -331,9 +331,8 @@ fn a_result_is_checked_by_its_receipt_without_an_engine() {
     let body = unit.get(&format!("/result/{message}?process-id={process}")).body;
     let shown = unit.get(&format!("/receipt/{process}/1")).ok();
     // As `replay check-result` reads them.
-    let digits = shown["receipt"]["bytes"].as_str().unwrap().as_bytes().chunks(2);
-    let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
-    let receipt = Receipt::decode(&bytes.collect::<Vec<_>>()).unwrap();
+    let digits = shown["receipt"]["bytes"].as_str().unwrap();
+    let receipt = Receipt::decode(&unhex::<RECEIPT_BYTES>(digits.as_bytes()).unwrap()).unwrap();
     assert!(receipt.commits_to_result(&body));
     assert!(!receipt.commits_to_result(&[&body[..], b" "].concat()));
 }

@@ -21,6 +21,11 @@ pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 /// An answer.
 pub type Answer = Response<Body>;
 
+/// With a result, the receipt that commits to its bytes, in hexadecimal digits.
+pub const RECEIPT: HeaderName = HeaderName::from_static("aorta-receipt");
+/// With what a scheduler says of an item it took, the id of the assignment.
+pub const ASSIGNMENT: HeaderName = HeaderName::from_static("aorta-assignment");
+
 /// A body that is at hand.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()

@@ -1,7 +1,8 @@
 //! What every unit that serves HTTP has in common: connections, bodies within a bound, parameters, answers, databases that
 //! come back after trouble.
 //!
-//! Not here: any route, anything that knows what ao is, HTTP that is asked (`ao-source`).
+//! Not here: any route, anything that knows what ao is but for the headers by which units of ours say more than others', HTTP
+//! that is asked (`ao-source`).
 //! Invariant: an answer is JSON or the bytes asked for, errors too, and a stop finishes what was begun.
 
 mod answer;
@@ -11,7 +12,9 @@ mod reopened;
 mod server;
 mod stream;
 
-pub use answer::{Answer, Body, chain, full, json_text, not_allowed, ok, preflight, refuse, typed};
+pub use answer::{
+    ASSIGNMENT, Answer, Body, RECEIPT, chain, full, json_text, not_allowed, ok, preflight, refuse, typed,
+};
 pub use body::{BodyError, read, read_text};
 pub use query::{Field, Query};
 pub use reopened::Reopened;

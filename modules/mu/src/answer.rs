@@ -126,7 +126,7 @@ impl Messenger {
         let message = id("id", message)?;
         let number: usize = number.parse().map_err(|_| Field { field: "number", expected: "a number is required" })?;
         let process = id("process-id", query.get("process-id").unwrap_or_default())?.into();
-        let result = self.units.result(process, message).await?;
+        let result = self.units.result(process, message, message).await?;
         let trail = Trail { initial: Some(message), hops: 1 };
         let tasks = outbox::tasks(process, &message.to_string(), &result, &trail);
         let mut messages: Vec<Task> = tasks.into_iter().filter(|task| is_message(&task.work)).collect();

@@ -21,6 +21,7 @@ mod outbox;
 mod run;
 mod store;
 mod task;
+mod trust;
 mod units;
 
 pub use error::MuError;

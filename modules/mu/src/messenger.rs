@@ -28,6 +28,9 @@ pub struct Options {
     pub cu: String,
     /// Where items for wallets are uploaded to, by `POST {url}/tx`; if `None`, they become dead letters.
     pub upload: Option<String>,
+    /// Whether the compute unit is ours: a result counts only with the receipt that commits to it. A receipt that comes
+    /// with a result must in any case.
+    pub receipts_required: bool,
     /// Outboxes between what a client posted and the last that is delivered of it: what ends a cycle.
     pub hops_max: u32,
     /// How often what failed is tried again.
@@ -51,6 +54,7 @@ impl Options {
             su: su.into(),
             cu: cu.into(),
             upload: None,
+            receipts_required: false,
             hops_max: 256,
             retry: Retry::default(),
             sends_max: 64,
@@ -99,7 +103,7 @@ impl Messenger {
             return Err(MuError::Key { found });
         }
         std::fs::create_dir_all(dir).map_err(|source| MuError::Io { path: dir.display().to_string(), source })?;
-        let units = Units::new(&options.su, &options.cu, options.upload.as_deref())?;
+        let units = Units::new(&options)?;
         let (store, thread) = Store::open(&dir.join("mu.redb"))?;
         let unit = Arc::new(Self {
             address: Id::sha256(signer.owner()),

@@ -43,7 +43,7 @@ impl Messenger {
                 Ok(Done { put, scheduled: Some(scheduled), delivered: Some("assignment"), ..Done::default() })
             }
             Work::Crank { process, message, ask, .. } => {
-                let result = self.units.result(*process, *ask).await?;
+                let result = self.units.result(*process, *message, *ask).await?;
                 let trail = Trail { hops: task.trail.hops + 1, ..task.trail };
                 Ok(Done { put: outbox::tasks(*process, &message.to_string(), &result, &trail), ..Done::default() })
             }
@@ -93,7 +93,7 @@ impl Messenger {
         }
         let scheduled = self.units.schedule(item, id).await?;
         let trail = &task.trail;
-        let mut put = vec![crank(process, id, Scheduled { id, ..scheduled }, trail)];
+        let mut put = vec![crank(process, id, scheduled, trail)];
         let assigned = |process: ProcessId| {
             let lane = Id::sha256(format!("assign\n{process}\n{id}").as_bytes());
             Task::new(

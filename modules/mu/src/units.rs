@@ -7,13 +7,16 @@
 use std::time::Duration;
 
 use ao_wire::{Id, ProcessId, b64u};
-use bytes::Bytes;
 use form_urlencoded::byte_serialize;
 use hyper::StatusCode;
-use reqwest::{Client, RequestBuilder, header, redirect};
+use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::{Client, RequestBuilder, redirect};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::MuError;
+use crate::messenger::Options;
+use crate::{MuError, trust};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SCHEDULER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,7 +67,7 @@ impl Failure {
 /// What a scheduler says of an item that it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scheduled {
-    /// Of the item; of the assignment if that was asked for.
+    /// Of the assignment; of the item, if the scheduler does not say.
     pub(crate) id: Id,
     pub(crate) timestamp: u64,
 }
@@ -91,10 +94,11 @@ pub(crate) struct Units {
     su: String,
     cu: String,
     upload: Option<String>,
+    receipts_required: bool,
 }
 
 impl Units {
-    pub(crate) fn new(su: &str, cu: &str, upload: Option<&str>) -> Result<Self, MuError> {
+    pub(crate) fn new(options: &Options) -> Result<Self, MuError> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(redirect::Policy::limited(REDIRECTS_MAX))
@@ -102,14 +106,20 @@ impl Units {
             .build()
             .map_err(MuError::Client)?;
         let url = |url: &str| url.trim_end_matches('/').to_owned();
-        Ok(Self { client, su: url(su), cu: url(cu), upload: upload.map(url) })
+        Ok(Self {
+            client,
+            su: url(&options.su),
+            cu: url(&options.cu),
+            upload: options.upload.as_deref().map(url),
+            receipts_required: options.receipts_required,
+        })
     }
 
     /// Gives the scheduler an item. One that it has already is confirmed.
     pub(crate) async fn schedule(&self, item: &[u8], id: Id) -> Result<Scheduled, Failure> {
         let request = self.client.post(format!("{}/", self.su)).timeout(SCHEDULER_TIMEOUT);
         let request = request.header(header::CONTENT_TYPE, "application/octet-stream").body(item.to_vec());
-        match json("the scheduler, asked to take an item", request).await {
+        match answer("the scheduler, asked to take an item", request).await {
             Ok(answer) => scheduled(&answer),
             // The reference refuses what it has.
             Err(failure) if failure.status == Some(400) && failure.why.contains("Message already exists") => {
@@ -136,7 +146,7 @@ impl Units {
             url.extend(byte_serialize(exclude.join(",").as_bytes()));
         }
         let request = self.client.post(url).header(header::CONTENT_LENGTH, 0).timeout(SCHEDULER_TIMEOUT);
-        scheduled(&json("the scheduler, asked to assign", request).await?)
+        scheduled(&answer("the scheduler, asked to assign", request).await?)
     }
 
     /// A process; `None` if the scheduler does not have it.
@@ -171,11 +181,15 @@ impl Units {
         Ok(())
     }
 
-    /// The result of a message.
-    pub(crate) async fn result(&self, process: ProcessId, message: Id) -> Result<Value, Failure> {
+    /// The result of a message, asked for by its id or by that of its assignment, which then its receipt must be of.
+    pub(crate) async fn result(&self, process: ProcessId, message: Id, ask: Id) -> Result<Value, Failure> {
         let what = "the compute unit, asked for a result";
-        let url = format!("{}/result/{message}?process-id={process}&no-busy=1", self.cu);
-        let result = json(what, self.client.get(url).timeout(COMPUTE_TIMEOUT)).await?;
+        let url = format!("{}/result/{ask}?process-id={process}&no-busy=1", self.cu);
+        let answer = answer(what, self.client.get(url).timeout(COMPUTE_TIMEOUT)).await?;
+        let receipt = answer.headers.get(ao_http::RECEIPT).map(HeaderValue::as_bytes);
+        let step = (process, (ask != message).then_some(ask));
+        trust::check(&answer.body, receipt, step, self.receipts_required).map_err(passing(what))?;
+        let result: Value = parse(what, &answer.body)?;
         if result.is_object() { Ok(result) } else { Err(Failure::passing(what, "the answer is no object")) }
     }
 
@@ -190,29 +204,73 @@ impl Units {
     pub(crate) async fn cron(&self, process: ProcessId, from: &str, limit: u32) -> Result<CronPage, Failure> {
         let what = "the compute unit, asked for crons";
         let from: String = byte_serialize(from.as_bytes()).collect();
-        let url = format!("{}/cron/{process}?from={from}&limit={limit}", self.cu);
-        let page = json(what, self.client.get(url).timeout(COMPUTE_TIMEOUT)).await?;
-        let edges = page["edges"].as_array().ok_or_else(|| Failure::passing(what, "an answer without edges"))?;
-        let edge = |edge: &Value| Some((edge["cursor"].as_str()?.to_owned(), edge["node"].clone()));
-        let edges = edges.iter().map(edge).collect::<Option<Vec<_>>>();
-        let edges = edges.ok_or_else(|| Failure::passing(what, "an edge without a cursor"))?;
-        Ok(CronPage { edges, more: page["pageInfo"]["hasNextPage"] == true })
+        let url = format!("{}/cron/{process}?from={from}&limit={limit}&receipts=1", self.cu);
+        let answer = answer(what, self.client.get(url).timeout(COMPUTE_TIMEOUT)).await?;
+        let page: CronsJson<'_> = parse(what, &answer.body)?;
+        let edge = |edge: CronJson<'_>| {
+            let (result, receipt) = (edge.node.get(), edge.receipt.as_deref().map(str::as_bytes));
+            trust::check(result.as_bytes(), receipt, (process, None), self.receipts_required).map_err(passing(what))?;
+            Ok((edge.cursor, parse(what, result.as_bytes())?))
+        };
+        let edges = page.edges.into_iter().map(edge).collect::<Result<_, _>>()?;
+        Ok(CronPage { edges, more: page.page_info.has_next_page })
     }
 }
 
-fn scheduled(answer: &Value) -> Result<Scheduled, Failure> {
-    let timestamp = answer["timestamp"].as_u64().or_else(|| answer["timestamp"].as_str()?.parse().ok());
-    let id = answer["id"].as_str().and_then(|id| id.parse().ok());
-    let wrong = || Failure::passing("the scheduler", format!("an answer without id: {answer}"));
-    Ok(Scheduled { id: id.ok_or_else(wrong)?, timestamp: timestamp.unwrap_or_default() })
+/// A page of what crons brought, as a compute unit shows it; a receipt commits to the bytes of its node.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CronsJson<'a> {
+    page_info: PageInfoJson,
+    #[serde(borrow)]
+    edges: Vec<CronJson<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageInfoJson {
+    #[serde(default)]
+    has_next_page: bool,
+}
+
+#[derive(Deserialize)]
+struct CronJson<'a> {
+    cursor: String,
+    #[serde(borrow)]
+    node: &'a RawValue,
+    receipt: Option<String>,
+}
+
+fn scheduled(answer: &Answered) -> Result<Scheduled, Failure> {
+    let what = "the scheduler";
+    let said: Value = parse(what, &answer.body)?;
+    let timestamp = said["timestamp"].as_u64().or_else(|| said["timestamp"].as_str()?.parse().ok());
+    let assignment = answer.headers.get(ao_http::ASSIGNMENT).and_then(|id| id.to_str().ok()).or(said["id"].as_str());
+    let id = assignment.and_then(|id| id.parse().ok());
+    let id = id.ok_or_else(|| Failure::passing(what, format!("an answer without id: {said}")))?;
+    Ok(Scheduled { id, timestamp: timestamp.unwrap_or_default() })
 }
 
 async fn json(what: &'static str, request: RequestBuilder) -> Result<Value, Failure> {
-    let body = answer(what, request).await?;
-    serde_json::from_slice(&body).map_err(|error| Failure::passing(what, format!("the answer is no JSON: {error}")))
+    parse(what, &answer(what, request).await?.body)
 }
 
-async fn answer(what: &'static str, request: RequestBuilder) -> Result<Bytes, Failure> {
+fn parse<'a, T: Deserialize<'a>>(what: &'static str, body: &'a [u8]) -> Result<T, Failure> {
+    let wrong = |error| Failure::passing(what, format!("the answer is not the JSON it should be: {error}"));
+    serde_json::from_slice(body).map_err(wrong)
+}
+
+fn passing<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::passing(what, error.to_string())
+}
+
+/// An answer that says that all went well.
+struct Answered {
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+async fn answer(what: &'static str, request: RequestBuilder) -> Result<Answered, Failure> {
     let no_answer = |error: reqwest::Error| Failure::passing(what, ao_http::chain(&error.without_url()));
     let mut answer = request.send().await.map_err(no_answer)?;
     let status = answer.status();
@@ -228,7 +286,7 @@ async fn answer(what: &'static str, request: RequestBuilder) -> Result<Bytes, Fa
         }
     }
     if status.is_success() {
-        return Ok(body.into());
+        return Ok(Answered { headers: std::mem::take(answer.headers_mut()), body });
     }
     let again = status.is_server_error()
         || status.is_redirection()

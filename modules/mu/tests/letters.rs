@@ -9,7 +9,7 @@ use ao_tests::item;
 use ao_wire::{Id, Signer};
 use serde_json::{Value, json};
 use units::items::{AO, data, id, message, process, sent, spawn, user};
-use units::{Fault, Unit, Units, options, until};
+use units::{Fault, Receipts, Unit, Units, options, until};
 
 #[test]
 fn what_cannot_be_delivered_is_a_dead_letter_that_can_be_replayed() {
@@ -145,5 +145,34 @@ fn only_an_owner_has_crons_watched_and_each_result_is_delivered_once() {
     assert_eq!(unit.ask("DELETE", &path, &begin).0, 403, "an item asks once");
     assert_eq!(unit.ask("DELETE", &path, &ask(&user(), a, "3")), (200, "Process deleted".to_owned()));
     assert_eq!(unit.json("GET", "/info", b"").1["monitors"], 0);
+    unit.kill();
+}
+
+#[test]
+fn a_result_counts_only_with_the_receipt_that_commits_to_it() {
+    let (units, folder) = (Units::start(), tempfile::tempdir().unwrap());
+    units.state().receipts = Receipts::True;
+    let unit = Unit::start(folder.path(), Options { receipts_required: true, ..options(&units) });
+    let (a, b) = (spawn(&unit, 1), spawn(&unit, 2));
+    unit.idle();
+    let posted = message(a, "go");
+    units.state().results.insert((a, id(&posted)), json!({ "Messages": [sent(b, "believed")] }));
+    units.state().crons.insert(a, vec![(9_000_000_000_000, json!({ "Messages": [sent(b, "believed too")] }))]);
+    units.state().receipts = Receipts::None;
+    assert_eq!(unit.json("POST", "/", &posted).0, 202);
+    let begin = item(&user(), Some(a), &[("N", "1")], b" ");
+    assert_eq!(unit.ask("POST", &format!("/monitor/{a}"), &begin).0, 200);
+    for receipts in [Receipts::None, Receipts::False, Receipts::Foreign] {
+        units.state().receipts = receipts;
+        let asked = units.state().asked;
+        until("the results were asked for", || units.state().asked >= asked + 8);
+        assert_eq!(data(&units, b), Vec::<String>::new());
+    }
+    units.state().receipts = Receipts::True;
+    until("both are delivered", || data(&units, b).len() >= 2);
+    unit.idle();
+    let mut delivered = data(&units, b);
+    delivered.sort();
+    assert_eq!(delivered, ["believed", "believed too"]);
     unit.kill();
 }

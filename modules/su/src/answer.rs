@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ao_http::{Answer, Field, Query, Request, full, not_allowed, ok, preflight, read, refuse, typed};
+use ao_http::{ASSIGNMENT, Answer, Field, Query, Request, full, not_allowed, ok, preflight, read, refuse, typed};
 use ao_log::{Assignment, Nonce};
 use ao_wire::{DataItem, Id, ProcessId};
+use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
@@ -77,7 +78,10 @@ impl Scheduler {
     async fn post(self: &Arc<Self>, request: Request, query: &Query) -> Result<Answer, SuError> {
         let scheduled = |id: Id, scheduled: Scheduled| {
             self.accepted.fetch_add(1, Ordering::Relaxed);
-            ok(json!({ "id": id, "timestamp": scheduled.timestamp.0 }).to_string())
+            let mut answer = ok(json!({ "id": id, "timestamp": scheduled.timestamp.0 }).to_string());
+            let assignment = HeaderValue::from_str(&scheduled.assignment.to_string()).expect("base64url is a header");
+            answer.headers_mut().insert(ASSIGNMENT, assignment);
+            answer
         };
         match (query.get("process-id"), query.get("assign")) {
             (None, None) => {

@@ -10,6 +10,7 @@ mod bytes;
 mod chain;
 #[cfg(feature = "evm-export")]
 mod export;
+mod hex;
 mod log;
 mod memory;
 mod note;
@@ -23,6 +24,7 @@ mod zeros;
 pub use chain::{ChainError, ReceiptChain, Step};
 #[cfg(feature = "evm-export")]
 pub use export::{ExportLeaf, ExportTree, verify_export};
+pub use hex::{hex, unhex};
 pub use log::{Checkpoint, CheckpointError, LogProofError, ReceiptLog, verify_consistency, verify_inclusion};
 pub use memory::{GROUP_BYTES, MemoryTree, TreeError};
 pub use note::{GrowthNote, InclusionNote, NoteError, VerifierKey};

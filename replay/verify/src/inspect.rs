@@ -1,8 +1,9 @@
 //! `replay inspect`: what a log is about, or one nonce of it, without evaluating anything.
 
+use ao_commit::hex;
 use ao_kernel::cron::Crons;
 use ao_log::{Assigned, Assignment, LogFault, ProcessInfo};
-use ao_replay::shown::{self, hex};
+use ao_replay::shown;
 use ao_replay::{LoggedStep, ReplayError, Source};
 use ao_wire::{DataItem, Tag};
 use serde_json::{Value, json};

@@ -13,7 +13,7 @@ use ao_wire::MessageId;
 
 use crate::error::ReplayError;
 use crate::session::{Commitment, Session, StepReport};
-use crate::shown::hex;
+use ao_commit::hex;
 
 /// Characters of a result shown from shortly before where it differs.
 const EXCERPT_CHARS: usize = 160;

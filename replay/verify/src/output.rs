@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use ao_commit::hex;
 use ao_log::Signatures;
-use ao_replay::shown::hex;
 use ao_replay::{Disagreement, ReplayError, Report, Verdict, tick_text};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;

@@ -5,10 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ao_commit::{Checkpoint, RECEIPT_BYTES, Receipt, ReceiptChain, VerifierKey, result_hash};
+use ao_commit::{Checkpoint, RECEIPT_BYTES, Receipt, ReceiptChain, VerifierKey, hex, result_hash, unhex};
 use ao_log::Nonce;
 use ao_replay::receipt_log::{LogFiles, LogKey, ReceiptLogError, check_growth, check_inclusion, open_head};
-use ao_replay::shown::hex;
 use ao_replay::{ReplayError, Source, SourceError, policy_of};
 
 use crate::args::{CheckResult, Prove};
@@ -151,20 +150,6 @@ fn read_seed(path: &Path) -> Result<[u8; 32], ReplayError> {
     let bytes = fs::read(path).map_err(io(path))?;
     let seed = <[u8; 32]>::try_from(&bytes[..]).ok().or_else(|| unhex(&bytes));
     seed.ok_or_else(|| ReplayError::Seed { path: path.to_owned() })
-}
-
-/// Bytes written as hex digits, white space around them aside.
-fn unhex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let digits = text.trim_ascii();
-    let mut bytes = [0; N];
-    if digits.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        *byte = (high? << 4 | low?) as u8;
-    }
-    Some(bytes)
 }
 
 fn verifier(text: &str) -> Result<VerifierKey, ReplayError> {

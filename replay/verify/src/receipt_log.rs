@@ -15,7 +15,7 @@ use ao_commit::{
 };
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-use crate::shown::hex;
+use ao_commit::hex;
 
 const CHECKPOINT: &str = "checkpoint";
 

@@ -1,15 +1,10 @@
-//! Hashes and receipts as they are shown: by the `replay` command, and by units beside what they serve.
+//! Receipts as they are shown: by the `replay` command, and by units beside what they serve.
 //!
 //! Not here: anything that is hashed or compared.
 //! Invariant: the `bytes` of a receipt are what `replay check-result` and `replay prove` read.
 
-use ao_commit::{Hash, Receipt};
+use ao_commit::{Receipt, hex};
 use serde_json::{Value, json};
-
-/// Hexadecimal digits, in lower case.
-pub fn hex(bytes: &Hash) -> String {
-    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
-}
 
 /// A receipt, field by field and as its encoded bytes; hashes and bytes as hexadecimal digits.
 pub fn receipt(receipt: &Receipt) -> Value {
@@ -17,7 +12,7 @@ pub fn receipt(receipt: &Receipt) -> Value {
         "nonce": receipt.nonce,
         "tick": receipt.tick,
         "hash": hex(&receipt.hash()),
-        "bytes": receipt.encode().as_chunks().0.iter().map(hex).collect::<String>(),
+        "bytes": hex(&receipt.encode()),
         "outcome": receipt.outcome.name(),
         "input_hash": hex(&receipt.input_hash),
         "result_hash": hex(&receipt.result_hash),

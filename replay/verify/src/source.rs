@@ -15,7 +15,7 @@ use ao_log::{
 use ao_wire::DataItem;
 
 use crate::error::ReplayError;
-use crate::shown::hex;
+use ao_commit::hex;
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use ao_replay::shown::hex;
+use ao_commit::hex;
 use ao_replay::{Observed, Options, ReplayError, Source, run};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -60,7 +60,7 @@ pub(crate) fn trace(args: &Trace, options: &Options) -> Result<(), ReplayError> 
             receipt: hex(&report.receipt_hash),
             state_root: report.receipt.state_root.map(|root| hex(&root)),
             memory_blake3: wants(MemoryHash::Blake3).then(|| blake3::hash(memory).to_hex().to_string()),
-            memory_sha256: wants(MemoryHash::Sha256).then(|| hex(&Sha256::digest(memory).into())),
+            memory_sha256: wants(MemoryHash::Sha256).then(|| hex(&Sha256::digest(memory))),
         };
         serde_json::to_writer(&mut out, &line).map_err(|error| failed(error.into()))?;
         out.write_all(b"\n").map_err(failed)

@@ -11,8 +11,8 @@ use ao_wire::MessageId;
 
 use crate::error::ReplayError;
 use crate::run::{Observed, Observer, Options, Report, run};
-use crate::shown::hex;
 use crate::source::Source;
+use ao_commit::hex;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub(super) fn table(verified: &[Verified]) -> Result<()> {
     for one in verified {
         let (process, root) = match &one.outcome {
             Ok((report, _)) => {
-                let root = ao_replay::shown::hex(&report.end.memory_root);
+                let root = ao_commit::hex(&report.end.memory_root);
                 (report.process.to_string(), format!("{}…", &root[..ROOT_DIGITS]))
             }
             Err(_) => (one.path.display().to_string(), String::new()),

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ao_http::{Answer, Field, Query, json_text, ok, read_text};
+use ao_commit::hex;
+use ao_http::{Answer, Field, Query, RECEIPT, json_text, ok, read_text};
 use ao_log::Nonce;
 use ao_store::{Position, StepRecord};
 use ao_wire::ProcessId;
@@ -27,13 +28,21 @@ pub(crate) async fn of_message(context: &Arc<Context>, message: &str, query: &Qu
     let step = async move { unit.step(process, id).await };
     let patience = Duration::from_millis(context.config.busy_threshold_ms);
     if patience.is_zero() || query.has("no-busy") {
-        return Ok(ok(step.await?.result_json));
+        return Ok(shown(step.await?));
     }
     // What was begun goes on by itself; only the answer is put off.
     match tokio::time::timeout(patience, step).await {
-        Ok(step) => Ok(ok(step?.result_json)),
+        Ok(step) => Ok(shown(step?)),
         Err(_) => Ok(busy(process, message)),
     }
+}
+
+/// A result, and the receipt that commits to it.
+fn shown(step: StepRecord) -> Answer {
+    let receipt = HeaderValue::from_str(&hex(&step.receipt)).expect("digits are a header");
+    let mut answer = ok(step.result_json);
+    answer.headers_mut().insert(RECEIPT, receipt);
+    answer
 }
 
 fn busy(process: ProcessId, to: &str) -> Answer {
@@ -76,7 +85,7 @@ fn posted_message(body: &str) -> Result<Option<String>, Refusal> {
 fn with_slot(step: StepRecord, known: bool) -> Answer {
     let numbers =
         [("slot", step.position.nonce.0), ("timestamp", step.timestamp.0), ("block-height", step.block_height.0)];
-    let mut answer = ok(step.result_json);
+    let mut answer = shown(step);
     for (name, number) in numbers {
         answer.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(number));
     }

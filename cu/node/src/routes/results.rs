@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ao_commit::hex;
 use ao_http::{Answer, Field, Query, ok};
 use ao_log::TimestampMs;
 use ao_store::{Position, Query as Listing, StepRecord, Steps};
@@ -74,13 +75,13 @@ async fn list(
     let up_to = match to {
         Some(bound) => match place(context, process, &bound)? {
             Some(place) => Some(place),
-            None => return Ok(page(&[], sort, false)),
+            None => return Ok(page(&[], sort, false, false)),
         },
         None => None,
     };
     let listing = Listing { after, up_to, order: sort.into(), limit: limit.min(PAGE_MAX), steps };
     let found = context.unit.store.results(process, &listing).map_err(UnitError::from)?;
-    Ok(page(&found.steps, sort, found.more))
+    Ok(page(&found.steps, sort, found.more, query.has("receipts")))
 }
 
 /// The last step that is not behind a bound. The cursor of a tick that never was, which another unit gave, is as good as
@@ -118,12 +119,15 @@ struct PageInfo {
 struct Edge<'a> {
     node: &'a RawValue,
     cursor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
 }
 
-fn page<'s>(steps: &'s [StepRecord], sort: Sort, more: bool) -> Answer {
+/// Receipts for whoever asks for `receipts`; the reference's pages have none.
+fn page<'s>(steps: &'s [StepRecord], sort: Sort, more: bool, receipts: bool) -> Answer {
     let edge = |step: &'s StepRecord| {
         let node = serde_json::from_slice(&step.result_json).expect("a result is written as JSON");
-        Edge { node, cursor: cursor(step, sort) }
+        Edge { node, cursor: cursor(step, sort), receipt: receipts.then(|| hex(&step.receipt)) }
     };
     let connection =
         Connection { page_info: PageInfo { has_next_page: more }, edges: steps.iter().map(edge).collect() };

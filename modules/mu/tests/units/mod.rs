@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use ao_commit::{Outcome, Receipt, hex, result_hash};
 use ao_wire::{DataItem, Id, b64u};
 use serde_json::{Value, json};
 pub(crate) use unit::{Unit, options, until};
@@ -42,6 +43,21 @@ pub(crate) struct State {
     pub(crate) uploads: Vec<Vec<u8>>,
     /// What is said of every message of a process.
     pub(crate) always: BTreeMap<Id, Value>,
+    pub(crate) receipts: Receipts,
+    /// Results and pages of crons that were asked for.
+    pub(crate) asked: usize,
+}
+
+/// What the compute unit gives with a result.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Receipts {
+    #[default]
+    None,
+    True,
+    /// Of another result.
+    False,
+    /// Of another process.
+    Foreign,
 }
 
 /// The units, as long as this lives: one address for all.
@@ -90,9 +106,15 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     let (method, target) = (words.next()?, words.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    let (status, answer) = state.lock().unwrap().answer(method, &parts, query, body)?;
-    let answer = answer.to_string();
-    let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
+    let (status, answer, receipt) = {
+        let mut state = state.lock().unwrap();
+        let (status, answer) = state.answer(method, &parts, query, body)?;
+        let receipt = (parts[0] == "result").then(|| state.receipt(parameter(query, "process-id")?, &answer));
+        (status, answer.to_string(), receipt.flatten())
+    };
+    let receipt = receipt.map(|digits| format!("aorta-receipt: {digits}\r\n")).unwrap_or_default();
+    let length = answer.len();
+    let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{receipt}content-length: {length}\r\n\r\n");
     (&*stream).write_all((head + &answer).as_bytes()).ok()
 }
 
@@ -104,6 +126,7 @@ impl State {
     /// The answer; `None` breaks the connection off.
     fn answer(&mut self, method: &str, parts: &[&str], query: &str, body: Vec<u8>) -> Option<(u16, Value)> {
         let compute = matches!(parts[0], "result" | "results" | "cron");
+        self.asked += usize::from(compute);
         if (compute && self.cu_down) || (!compute && self.su_down) {
             return Some((503, json!({ "error": "down" })));
         }
@@ -153,12 +176,41 @@ impl State {
         }
     }
 
+    fn edge(&self, process: &str, at: u64, node: &Value) -> Value {
+        json!({ "cursor": at.to_string(), "node": node, "receipt": self.receipt(process, node) })
+    }
+
+    /// The receipt of a result in hexadecimal digits.
+    fn receipt(&self, process: &str, result: &Value) -> Option<String> {
+        let shown = result.to_string();
+        let (process, result) = match self.receipts {
+            Receipts::None => return None,
+            Receipts::True => (process.parse::<Id>().unwrap(), &shown[..]),
+            Receipts::False => (process.parse().unwrap(), "another"),
+            Receipts::Foreign => (Id([9; 32]), &shown[..]),
+        };
+        let receipt = Receipt {
+            process: process.0,
+            nonce: 1,
+            tick: 0,
+            assignment_id: [1; 32],
+            input_hash: [2; 32],
+            outcome: Outcome::Ok,
+            result_hash: result_hash(result.as_bytes()),
+            gas: 3,
+            profile: [4; 32],
+            prev: [5; 32],
+            state_root: None,
+        };
+        Some(hex(&receipt.encode()))
+    }
+
     /// Two at a time.
     fn cron_page(&self, process: &str, query: &str) -> Value {
         let from: u64 = parameter(query, "from").unwrap().parse().unwrap();
         let crons = self.crons.get(&process.parse().unwrap()).cloned().unwrap_or_default();
         let after = crons.iter().filter(|(at, _)| *at > from);
-        let edges: Vec<Value> = after.map(|(at, node)| json!({ "cursor": at.to_string(), "node": node })).collect();
+        let edges: Vec<Value> = after.map(|(at, node)| self.edge(process, *at, node)).collect();
         json!({ "pageInfo": { "hasNextPage": edges.len() > 2 }, "edges": edges[..edges.len().min(2)] })
     }
 }
