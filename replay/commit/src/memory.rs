@@ -14,7 +14,7 @@
 use blake3::hazmat::{ChainingValue, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 use crate::Hash;
-use crate::zeros::{LEVELS, Zeros, subtree_value};
+use crate::zeros::{self, LEVELS, subtree_value};
 
 /// Bytes of a group: the unit of change. The last group of a memory may be shorter.
 ///
@@ -90,7 +90,7 @@ impl MemoryTree {
         tree.set_len(len)?;
         let last = len as usize % LEAF_BYTES;
         if last != 0 {
-            tree.set_leaf(&Zeros::covering(tree.leaves() as usize), tree.leaves() - 1, &vec![0; last]);
+            tree.set_leaf(tree.leaves() - 1, &vec![0; last]);
         }
         Ok(tree)
     }
@@ -122,7 +122,6 @@ impl MemoryTree {
         if memory.len() as u64 != self.len {
             return Err(TreeError::WrongLength { expected: self.len, actual: memory.len() as u64 });
         }
-        let zeros = Zeros::covering(self.leaves() as usize);
         let mut before = None;
         for index in groups {
             if index >= self.groups() {
@@ -131,17 +130,17 @@ impl MemoryTree {
             let leaf = index >> LEAF_LEVEL;
             if before.replace(leaf) != Some(leaf) {
                 let start = leaf as usize * LEAF_BYTES;
-                self.set_leaf(&zeros, leaf, &memory[start..memory.len().min(start + LEAF_BYTES)]);
+                self.set_leaf(leaf, &memory[start..memory.len().min(start + LEAF_BYTES)]);
             }
         }
         Ok(())
     }
 
-    fn set_leaf(&mut self, zeros: &Zeros, leaf: u32, content: &[u8]) {
+    fn set_leaf(&mut self, leaf: u32, content: &[u8]) {
         if leaf == 0 {
             self.first[..content.len()].copy_from_slice(content);
         }
-        self.levels[0].set(zeros, 0, leaf as usize, subtree_value(leaf as usize * LEAF_BYTES, content));
+        self.levels[0].set(0, leaf as usize, subtree_value(leaf as usize * LEAF_BYTES, content));
         self.stale.push(leaf);
     }
 
@@ -174,10 +173,9 @@ impl MemoryTree {
         if leaves == 0 {
             self.first.fill(0);
         }
-        let zeros = Zeros::covering(leaves as usize);
         self.levels.resize_with(height(leaves), Level::default);
         for (level, nodes) in self.levels.iter_mut().enumerate() {
-            nodes.resize(&zeros, level, width(leaves, level));
+            nodes.resize(level, width(leaves, level));
         }
         Ok(())
     }
@@ -189,8 +187,7 @@ impl MemoryTree {
         }
         self.settle();
         let top = self.levels.len() - 1;
-        let zeros = Zeros::covering(self.leaves() as usize);
-        let [left, right] = [0, 1].map(|index| self.levels[top].get(&zeros, top, index));
+        let [left, right] = [0, 1].map(|index| self.levels[top].get(top, index));
         *merge_subtrees_root(&left, &right, Mode::Hash).as_bytes()
     }
 
@@ -198,10 +195,9 @@ impl MemoryTree {
     pub(crate) fn siblings(&mut self, leaf: u32) -> Vec<ChainingValue> {
         self.settle();
         let leaves = self.leaves();
-        let zeros = Zeros::covering(leaves as usize);
         let path = (0..self.levels.len()).map(|level| (level, (leaf >> level) as usize ^ 1));
         path.filter(|(level, sibling)| leaves > 1 && *sibling < width(leaves, *level))
-            .map(|(level, sibling)| self.levels[level].get(&zeros, level, sibling))
+            .map(|(level, sibling)| self.levels[level].get(level, sibling))
             .collect()
     }
 
@@ -213,7 +209,6 @@ impl MemoryTree {
         }
         stale.sort_unstable();
         let leaves = self.leaves();
-        let zeros = Zeros::covering(leaves as usize);
         for level in 1..self.levels.len() {
             for index in &mut stale {
                 *index >>= 1;
@@ -223,14 +218,14 @@ impl MemoryTree {
             let (below, above) = (&below[level - 1], &mut above[0]);
             for &index in &stale {
                 let index = index as usize;
-                let left = below.get(&zeros, level - 1, 2 * index);
+                let left = below.get(level - 1, 2 * index);
                 let value = if 2 * index + 1 < width(leaves, level - 1) {
-                    let right = below.get(&zeros, level - 1, 2 * index + 1);
+                    let right = below.get(level - 1, 2 * index + 1);
                     merge_subtrees_non_root(&left, &right, Mode::Hash)
                 } else {
                     left
                 };
-                above.set(&zeros, level, index, value);
+                above.set(level, index, value);
             }
         }
         stale.clear();
@@ -262,31 +257,31 @@ struct Level {
 }
 
 impl Level {
-    fn get(&self, zeros: &Zeros, level: usize, index: usize) -> ChainingValue {
+    fn get(&self, level: usize, index: usize) -> ChainingValue {
         match &self.blocks[index / BLOCK] {
             Some(block) => block[index % BLOCK],
-            None => zeros.get(level, index),
+            None => zeros::at(level, index),
         }
     }
 
-    fn set(&mut self, zeros: &Zeros, level: usize, index: usize, value: ChainingValue) {
+    fn set(&mut self, level: usize, index: usize, value: ChainingValue) {
         let (start, width) = (index - index % BLOCK, self.width);
         let block = self.blocks[index / BLOCK].get_or_insert_with(|| {
             let mut block = Box::new([[0; 32]; BLOCK]);
             for at in start..width.min(start + BLOCK) {
-                block[at - start] = zeros.get(level, at);
+                block[at - start] = zeros::at(level, at);
             }
             block
         });
         block[index % BLOCK] = value;
     }
 
-    fn resize(&mut self, zeros: &Zeros, level: usize, width: usize) {
+    fn resize(&mut self, level: usize, width: usize) {
         // The last block may be in use and hold leftovers where the level grows; fresh blocks are absent, which is zeros.
         if let Some(Some(block)) = self.blocks.get_mut(self.width / BLOCK) {
             let end = width.min(self.width.next_multiple_of(BLOCK));
             for index in self.width..end {
-                block[index % BLOCK] = zeros.get(level, index);
+                block[index % BLOCK] = zeros::at(level, index);
             }
         }
         self.blocks.resize(width.div_ceil(BLOCK), None);

@@ -12,7 +12,7 @@ use crate::error::{MachineError, StartError};
 use crate::fork::{Fork, Idle};
 use crate::guest::{Guest, Interrupt, Val};
 use crate::host::{self, HostState};
-use crate::memory::{DirtyTracker, GROUP_BYTES, Image, MemcmpTracker, MemoryError, best_tracker};
+use crate::memory::{DirtyTracker, GROUP_BYTES, Image, MemcmpTracker, MemoryError, best_tracker, groups_in};
 use crate::module::Module;
 use crate::result::{self, Evaluated, GuestFailure};
 use crate::rewrite::EXPORT_START;
@@ -181,8 +181,9 @@ impl Machine {
         *instance.host() =
             HostState::decode(&registers.host).map_err(|_| StartError::Checkpoint("its host state is malformed"))?;
         instance.set_bytes(registers.memory_bytes)?;
-        let memory = instance.mapping_mut().as_mut_slice();
-        memory.fill(0);
+        let mapping = instance.mapping_mut();
+        mapping.zero_groups(0..groups_in(registers.memory_bytes))?;
+        let memory = mapping.as_mut_slice();
         for (index, bytes) in groups {
             let start = index as usize * GROUP_BYTES;
             let place = memory.get_mut(start..start + bytes.len());

@@ -247,7 +247,7 @@ impl Mapping {
     }
 
     /// Makes accessible groups zero and gives their pages back. No tracker sees it: the caller knows that they ought to be zero.
-    pub(super) fn zero_groups(&mut self, groups: GroupRange) -> Result<(), MemoryError> {
+    pub(crate) fn zero_groups(&mut self, groups: GroupRange) -> Result<(), MemoryError> {
         let bytes = u64::from(groups.end - groups.start) * GROUP_BYTES as u64;
         let offset = u64::from(groups.start) * GROUP_BYTES as u64;
         debug_assert!(groups.end <= groups_in(self.len));

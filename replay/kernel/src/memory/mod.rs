@@ -111,7 +111,7 @@ fn push_range(ranges: &mut Vec<GroupRange>, range: GroupRange) {
 }
 
 /// Number of groups of a memory of `bytes`, a multiple of a WebAssembly page.
-fn groups_in(bytes: u64) -> u32 {
+pub(crate) fn groups_in(bytes: u64) -> u32 {
     (bytes / GROUP_BYTES as u64) as u32
 }
 
