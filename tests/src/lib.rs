@@ -10,7 +10,7 @@ mod node;
 use std::path::{Path, PathBuf};
 
 pub use log::{Guest, LOG_START_BLOCK, LOG_START_MS, LogBuilder, Twist, item};
-pub use network::Network;
+pub use network::{Network, aos2_json};
 pub use node::{Answer, Lines, Reference, Step, corpus, node};
 
 /// The root of the repository.

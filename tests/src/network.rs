@@ -112,6 +112,14 @@ impl Network {
         self.shared.state().schedule(item).expect("its module is published").into()
     }
 
+    /// The log of a process so far.
+    ///
+    /// # Panics
+    /// There is no such process.
+    pub fn entries(&self, process: ProcessId) -> Vec<LogEntry> {
+        self.shared.state().logs[&process.id()].entries().to_vec()
+    }
+
     /// Sends a message; its id.
     pub fn send(&self, process: ProcessId, tags: &[(&str, &str)], data: &str) -> Id {
         self.shared.state().schedule(message_item(process, tags, data)).expect("the process was spawned")
@@ -186,8 +194,8 @@ impl Shared {
                 "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\naccess-control-allow-origin: *\r\n\r\n",
                 body.len()
             );
-            stream.write_all(head.as_bytes())?;
-            stream.write_all(&body)?;
+            // In one: half an answer waits for an acknowledgement that waits too.
+            stream.write_all(&[head.as_bytes(), &body].concat())?;
         }
         Ok(())
     }
@@ -218,6 +226,11 @@ impl Shared {
             ("GET", ["processes", _]) => {
                 id(1).and_then(|id| state.logs.get(&id)).map(|log| process_json(log.process()))
             }
+            ("GET", ["~scheduler@1.0", "schedule"]) => state.schedule_of_node(&request.query),
+            ("GET", [of, "slot", "current"]) => of
+                .strip_suffix("~process@1.0")
+                .and_then(|of| state.logs.get(&of.parse().ok()?))
+                .map(|log| json!(log.entries().len() - 1)),
             ("GET", [_, "latest"]) => id(0).and_then(|id| state.logs.get(&id)?.entries().last()).map(node_json),
             ("GET", [_]) => id(0).and_then(|id| state.read(id, &request.query, lying)),
             _ => None,
@@ -268,6 +281,18 @@ impl State {
         }
         let (process, nonce) = self.places.get(&id)?;
         Some(node_json(&self.logs[process].entries()[*nonce]))
+    }
+
+    fn schedule_of_node(&self, query: &BTreeMap<String, String>) -> Option<Value> {
+        let entries = self.logs.get(&query.get("target")?.parse().ok()?)?.entries();
+        let from = query.get("from")?.parse::<usize>().ok()?;
+        let json = |bytes: &Vec<u8>| aos2_json(&DataItem::parse(bytes).expect("made here"));
+        let edge = |entry: &LogEntry| {
+            let node = json!({ "message": entry.message.as_ref().map(json), "assignment": json(&entry.assignment) });
+            json!({ "cursor": entry.nonce.0, "node": node })
+        };
+        let edges: Vec<Value> = entries.iter().skip(from).map(edge).collect();
+        Some(json!({ "page_info": { "has_next_page": false }, "edges": edges }))
     }
 
     fn raw(&self, id: Id) -> Option<Vec<u8>> {
@@ -338,6 +363,23 @@ fn item_json(item: &DataItem<'_>) -> Value {
         "anchor": item.anchor().map(b64u::encode),
         "target": item.target().map(|target| Id(*target).to_string()).unwrap_or_default(),
         "data": String::from_utf8_lossy(item.data()),
+    })
+}
+
+/// An item as a HyperBEAM node shows it (`dev_json_iface:message_to_json_struct`): the owner as address, data only if it is
+/// text.
+pub fn aos2_json(item: &DataItem<'_>) -> Value {
+    let tags: Vec<Value> = item.tags().map(|tag| json!({ "name": tag.name_str(), "value": tag.value_str() })).collect();
+    json!({
+        "Id": item.id(),
+        "Anchor": item.anchor().map_or_else(String::new, |anchor| String::from_utf8_lossy(anchor).into_owned()),
+        "Owner": item.owner_address(),
+        "From": item.owner_address(),
+        "Tags": tags,
+        "Target": item.target().map(|target| Id(*target).to_string()).unwrap_or_default(),
+        "Data": std::str::from_utf8(item.data()).ok(),
+        "Signature": b64u::encode(item.signature()),
+        "PublicKey": b64u::encode(item.owner()),
     })
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     /// The scheduler, or a router that redirects to schedulers
     #[arg(long, value_name = "URL", env = "AORTA_SU")]
     su: Option<String>,
+    /// A HyperBEAM node that has the logs, in place of a scheduler
+    #[arg(long, value_name = "URL", env = "AORTA_NODE")]
+    node: Option<String>,
     /// The Arweave gateway [default: `https://arweave.net`]
     #[arg(long, value_name = "URL", env = "AORTA_GATEWAY")]
     gateway: Option<String>,
@@ -89,7 +92,7 @@ pub(crate) struct Settings {
 pub(crate) struct Config {
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
-    pub(crate) su: String,
+    pub(crate) scheduler: Scheduler,
     pub(crate) gateway: String,
     pub(crate) graphql: String,
     pub(crate) dir: PathBuf,
@@ -109,6 +112,15 @@ pub(crate) struct Config {
     pub(crate) gas_max: u64,
     pub(crate) step_s_max: u64,
     pub(crate) stop_s_max: u64,
+}
+
+/// Whoever has the logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scheduler {
+    /// A scheduler unit, or a router before several.
+    Unit(String),
+    /// A HyperBEAM node.
+    Node(String),
 }
 
 /// Why there is no configuration.
@@ -169,7 +181,7 @@ impl Settings {
 
     /// These settings, and where they say nothing, those.
     pub(crate) fn over(self, those: Self) -> Self {
-        overlay!(self, those; host, port, su, gateway, graphql, dir, address, dry_run_rate, forwarded_for, allow, deny,
+        overlay!(self, those; host, port, su, node, gateway, graphql, dir, address, dry_run_rate, forwarded_for, allow, deny,
             allow_owner, busy_threshold_ms, workers, memory_mib_max, checkpoint_every, checkpoints_kept, compact_every_s,
             body_bytes_max, gas_max, step_s_max, stop_s_max)
     }
@@ -181,6 +193,7 @@ impl Settings {
             host: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port: Some(6363),
             su: None,
+            node: None,
             graphql: Some(format!("{}/graphql", gateway.trim_end_matches('/'))),
             gateway: Some(gateway),
             dir: Some("aorta-data".into()),
@@ -209,7 +222,13 @@ impl Settings {
         Ok(Config {
             host: set("host", all.host)?,
             port: set("port", all.port)?,
-            su: url("su", set("su", all.su)?)?,
+            scheduler: match (all.su, all.node) {
+                (Some(value), Some(_)) => {
+                    return Err(ConfigError::Value { setting: "su", value, expected: "no value beside that of node" });
+                }
+                (None, Some(node)) => Scheduler::Node(url("node", node)?),
+                (su, None) => Scheduler::Unit(url("su", set("su", su)?)?),
+            },
             gateway: url("gateway", set("gateway", all.gateway)?)?,
             graphql: url("graphql", set("graphql", all.graphql)?)?,
             dir: set("dir", all.dir)?,
@@ -271,7 +290,8 @@ mod tests {
         let file: Settings = toml::from_str("port = 1\nsu = \"http://a\"\ngateway = \"http://g/\"").unwrap();
         let flags = Settings { port: Some(2), ..Settings::default() };
         let config = flags.over(file).config().unwrap();
-        assert_eq!((config.port, &config.su[..], &config.graphql[..]), (2, "http://a", "http://g/graphql"));
+        assert_eq!((config.port, &config.graphql[..]), (2, "http://g/graphql"));
+        assert_eq!(config.scheduler, Scheduler::Unit("http://a".into()));
     }
 
     #[test]
@@ -285,6 +305,7 @@ mod tests {
         for (text, error) in [
             ("port = 1", "su is not set: by --su, in the environment or in the file"),
             ("su = \"a\"", "su is \"a\", expected a URL that begins with http:// or https://"),
+            ("su = \"http://a\"\nnode = \"http://b\"", "su is \"http://a\", expected no value beside that of node"),
             ("su = \"http://a\"\nallow = [\"x\"]", "allow is \"x\", expected ids of 43 characters of base64url"),
         ] {
             let settings: Settings = toml::from_str(text).unwrap();

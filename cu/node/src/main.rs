@@ -29,7 +29,7 @@ use ao_kernel::profile::Profile;
 use ao_source::{FetchOptions, GatewayClient, Http, HttpOptions, Output, SchedulerClient, fetch};
 use ao_wire::ProcessId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use config::{Config, ConfigError, Settings};
+use config::{Config, ConfigError, Scheduler, Settings};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -152,7 +152,11 @@ async fn listen(host: IpAddr, port: u16) -> Result<(TcpListener, String)> {
 fn clients(config: &Config) -> Result<(SchedulerClient, GatewayClient)> {
     let http = Http::new(HttpOptions::default())?;
     let gateway = GatewayClient::new(http.clone(), &config.gateway, &config.graphql);
-    Ok((SchedulerClient::new(http, &config.su), gateway))
+    let scheduler = match &config.scheduler {
+        Scheduler::Unit(url) => SchedulerClient::new(http, url),
+        Scheduler::Node(url) => SchedulerClient::node(http, url),
+    };
+    Ok((scheduler, gateway))
 }
 
 fn run_fetch(args: Fetch) -> Result<()> {

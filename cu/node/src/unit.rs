@@ -128,11 +128,14 @@ impl Unit {
         }
         // The process itself is the first of its log, whatever a scheduler answers for its id.
         let nonce = if id == process.id() {
-            Nonce(0)
+            Some(Nonce(0))
         } else {
-            self.scheduler.locate(process, id).await.map_err(absent(process, id))?.nonce
+            self.scheduler.locate(process, id).await.map_err(absent(process, id))?
         };
-        self.reach(process, nonce).await?;
+        match nonce {
+            Some(nonce) => self.reach(process, nonce).await?,
+            None => self.catch_up(process, Duration::ZERO).await?,
+        }
         self.store.result(process, id)?.ok_or(UnitError::NoMessage { process, message: id })
     }
 

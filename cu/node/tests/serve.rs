@@ -338,6 +338,22 @@ fn a_result_is_checked_by_its_receipt_without_an_engine() {
 }
 
 #[test]
+fn a_node_is_served_from_its_own_schedule() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let process = counter(&network);
+    let messages: Vec<_> = (1..6).map(|at| network.send(process, &[], &format!("message {at}"))).collect();
+    let (url, by_unit) = (network.url(), tempfile::tempdir().unwrap());
+    let unit = Unit::run("cu", folder.path(), &["--node", &url, "--gateway", &url]);
+    let answer = unit.post(&format!("/result/3?process-id={process}"), "");
+    let expected = Unit::start(&network, by_unit.path(), &[]).post(&format!("/result/3?process-id={process}"), "");
+    assert_eq!((answer.status, &answer.body), (200, &expected.body));
+    // A node cannot say at which slot a message is: the log is followed to its end.
+    assert_eq!(unit.get(&format!("/result/{}?process-id={process}", messages[4])).status, 200);
+    let unknown = unit.get(&format!("/result/{process}?process-id={}", messages[0]));
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
+}
+
+#[test]
 fn a_listener_hears_of_results_when_they_are_durable() {
     let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
     let process = counter(&network);

@@ -159,7 +159,7 @@ impl LogFetcher {
             let (process, nonce) = (self.process, self.next);
             let page = self.scheduler.page(process, from, self.limit).await;
             let page = page.map_err(|source| SourceError::Page { process, nonce, source: Box::new(source) })?;
-            let more = page.page_info.has_next_page && !page.edges.is_empty();
+            let more = page.page_info.has_next_page && !page.nodes.is_empty();
             let nodes = self.admit(page)?;
             if !nodes.is_empty() {
                 return self.verified(nodes).await.map(Some);
@@ -195,7 +195,7 @@ impl LogFetcher {
 
     /// A page that announces more but brought nothing new: ask in another way, or for more at once.
     fn try_otherwise(&mut self) -> Result<(), SourceError> {
-        if self.paging == Paging::Nonce && self.next > Nonce(0) {
+        if self.paging == Paging::Nonce && self.next > Nonce(0) && self.scheduler.pages_by_time() {
             self.paging = Paging::Time;
         } else if self.limit < self.options.page_entries_max {
             self.limit = (self.limit * 4).min(self.options.page_entries_max);
@@ -208,19 +208,19 @@ impl LogFetcher {
     /// A nonce that the scheduler calls its latest though its pages ended before.
     async fn missing_before_end(&self) -> Result<Option<Nonce>, SourceError> {
         let latest = self.scheduler.latest(self.process).await?;
-        Ok(latest.map(|latest| latest.nonce).filter(|latest| *latest >= self.next))
+        Ok(latest.filter(|latest| *latest >= self.next))
     }
 
     /// Those nodes of a page that are new, with their nonces, as far as they go without a gap.
     fn admit(&mut self, page: PageJson) -> Result<Vec<(Nonce, NodeJson)>, SourceError> {
-        let mut nodes = Vec::with_capacity(page.edges.len());
-        let mut times = Vec::with_capacity(page.edges.len());
-        for edge in page.edges {
-            let tag = |name| edge.node.assignment.tag(name).and_then(|text| text.parse().ok());
+        let mut nodes = Vec::with_capacity(page.nodes.len());
+        let mut times = Vec::with_capacity(page.nodes.len());
+        for node in page.nodes {
+            let tag = |name| node.assignment.tag(name).and_then(|text| text.parse().ok());
             let after = self.next.0.checked_sub(1).map(Nonce);
             let nonce = tag("Nonce").ok_or(SourceError::NoNonce { process: self.process, after })?;
             times.push(tag("Timestamp").unwrap_or_default());
-            nodes.push((Nonce(nonce), edge.node));
+            nodes.push((Nonce(nonce), node));
         }
         let by_time = self.paging == Paging::Time || self.next == Nonce(0);
         if by_time && times.is_sorted() {

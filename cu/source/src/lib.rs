@@ -13,6 +13,7 @@ mod export;
 mod fetcher;
 mod gateway;
 mod http;
+mod node;
 mod rebuild;
 mod scheduler;
 
@@ -21,4 +22,4 @@ pub use export::{FetchReport, Output, fetch};
 pub use fetcher::{FetchOptions, LogFetcher};
 pub use gateway::{GatewayClient, Transaction};
 pub use http::{Http, HttpOptions};
-pub use scheduler::{Located, SchedulerClient, SchedulerTime};
+pub use scheduler::SchedulerClient;

@@ -199,7 +199,6 @@ impl World {
                     ok(&item)
                 }
                 [id, "latest"] if id == process => nodes.last().map_or_else(|| refused(400), ok),
-                ["timestamp"] => ok(&json!({ "block_height": "000001580000", "timestamp": "1735689600000" })),
                 [id] if id == process => ok(&twist(request, page(&nodes, request, pages, limit_max))),
                 [id] => {
                     let found = nodes.iter().find(|node| node["message"]["id"] == id || node["assignment"]["id"] == id);
