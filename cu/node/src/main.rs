@@ -89,7 +89,23 @@ enum Kind {
     Bundle,
 }
 
+/// Bounds what the allocator keeps of buffers given back: pages of logs go through many threads, and each would keep an arena.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn bound_arenas() {
+    const ARENAS: libc::c_int = 2;
+    const MAPPED_FROM_BYTES: libc::c_int = 1 << 20;
+    const KEPT_BYTES: libc::c_int = 2 << 20;
+    for (option, value) in
+        [(libc::M_ARENA_MAX, ARENAS), (libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES), (libc::M_TRIM_THRESHOLD, KEPT_BYTES)]
+    {
+        // SAFETY: sets an option of the allocator, while this is the only thread; what it refuses stays as it was.
+        unsafe { libc::mallopt(option, value) };
+    }
+}
+
 fn main() -> ExitCode {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    bound_arenas();
     let cli = Cli::parse();
     // A demo shows its own progress.
     let usual = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" };
