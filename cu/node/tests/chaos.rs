@@ -36,11 +36,11 @@ fn slow_ill_and_absent_units_lose_nothing_and_recover_without_a_hand() {
     let (processes, mut accepted) = found(&network, 3);
     let mut receipts = Receipts::new();
     accepted.extend(Clients::work(&network, &processes, 1, |clients| {
-        clients.go_on(3);
+        clients.go_on(&network, 3);
         note_receipts(&network, &processes, &mut receipts);
 
         network.wire("su").delay(300);
-        clients.go_on(3);
+        clients.go_on(&network, 3);
         network.wire("su").fail();
         // The messenger writes down what it cannot hand on, and says so to nobody but its queue.
         std::thread::sleep(TROUBLE);
@@ -48,18 +48,19 @@ fn slow_ill_and_absent_units_lose_nothing_and_recover_without_a_hand() {
         let told = network.client("mu").post(&assign, "");
         assert!(told.status == 502 && told.text().contains("500 Internal Server Error: it is ill"), "{}", told.text());
         network.wire("su").heal();
-        clients.go_on(3);
+        clients.go_on(&network, 3);
 
         network.kill("cu");
-        clients.go_on(3);
+        clients.go_on(&network, 3);
         network.begin("cu");
 
         network.wire("gateway").fail();
+        // Before what is for wallets fills the queue and the clients wait for it.
+        clients.go_on(&network, 3);
         let told = network.client("su").post(&assign, "");
         assert!(told.status == 502 && told.text().contains("500"), "{}: {}", told.status, told.text());
-        clients.go_on(3);
         network.wire("gateway").heal();
-        clients.go_on(3);
+        clients.go_on(&network, 3);
     }));
     hold(&network, &processes, accepted, &receipts);
 }
@@ -73,7 +74,7 @@ fn a_full_disk_of_any_unit_is_told_and_all_goes_on_when_there_is_room_again() {
     let mut probes = Vec::new();
     accepted.extend(Clients::work(&network, &processes, 2, |clients| {
         for unit in UNITS {
-            clients.go_on(3);
+            clients.go_on(&network, 3);
             note_receipts(&network, &processes, &mut receipts);
             network.fill_disk(unit);
             let item = message(processes[0], &[("Action", "Probe"), ("Number", unit)], " ");
@@ -93,7 +94,7 @@ fn a_full_disk_of_any_unit_is_told_and_all_goes_on_when_there_is_room_again() {
             };
             until(unit, || network.client(unit).try_ask(method, path, &[], &item), full);
             network.free_disk(unit);
-            clients.go_on(3);
+            clients.go_on(&network, 3);
             // Refused or not, it has one place when it is accepted.
             probes.push(post(&network.client("mu"), processes[0], &item));
         }

@@ -23,7 +23,7 @@ fn whatever_unit_is_killed_under_load_each_message_has_one_place_and_each_delive
     let (mut random, mut receipts) = (Random(seed), Receipts::new());
     accepted.extend(Clients::work(&network, &processes, seed, |clients| {
         for kill in 0..kills as usize {
-            clients.go_on(3);
+            clients.go_on(&network, 3);
             std::thread::sleep(Duration::from_millis(random.below(500)));
             note_receipts(&network, &processes, &mut receipts);
             let unit = ["su", "cu", "mu", "gateway"][kill % 4];

@@ -105,10 +105,10 @@ impl Clients {
     }
 
     /// Waits until more messages are accepted: what was away is back.
-    pub(crate) fn go_on(&self, messages: u64) {
+    pub(crate) fn go_on(&self, network: &Network, messages: u64) {
         let (until, enough) = (Instant::now() + PATIENCE, self.accepted.load(Ordering::Relaxed) + messages);
         while self.accepted.load(Ordering::Relaxed) < enough {
-            assert!(Instant::now() < until, "nothing is accepted any more");
+            assert!(Instant::now() < until, "nothing is accepted any more: {:?} are waiting", network.backlog());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
