@@ -88,20 +88,24 @@ fn anchor_field(text: Option<&str>) -> Option<[u8; 32]> {
     text.as_bytes().try_into().ok().or_else(|| id_field(Some(text)))
 }
 
-/// For each item the candidate whose signature is valid and that has the id, all checked in one parallel call.
+/// For each item the first candidate that has the id and a valid signature. All first candidates are checked in one parallel
+/// call, then the next ones of items still without: usually the first is it.
 pub(crate) fn choose(items: &[(Id, Vec<Vec<u8>>)]) -> Vec<Option<Vec<u8>>> {
-    let flat: Vec<(usize, &Vec<u8>)> =
-        items.iter().enumerate().flat_map(|(at, (_, all))| all.iter().map(move |bytes| (at, bytes))).collect();
-    let parsed: Vec<(usize, &Vec<u8>, DataItem<'_>)> = flat
-        .into_iter()
-        .filter_map(|(at, bytes)| Some((at, bytes, DataItem::parse(bytes).ok()?)))
-        .filter(|(at, _, item)| item.id() == items[*at].0)
-        .collect();
-    let to_check: Vec<DataItem<'_>> = parsed.iter().map(|(_, _, item)| item.clone()).collect();
     let mut chosen: Vec<Option<Vec<u8>>> = vec![None; items.len()];
-    for ((at, bytes, _), verdict) in parsed.iter().zip(verify_all(&to_check)) {
-        if verdict.is_ok() && chosen[*at].is_none() {
-            chosen[*at] = Some((*bytes).clone());
+    let most = items.iter().map(|(_, candidates)| candidates.len()).max().unwrap_or_default();
+    for round in 0..most {
+        let (mut places, mut to_check) = (Vec::new(), Vec::new());
+        for (at, (id, candidates)) in items.iter().enumerate().filter(|(at, _)| chosen[*at].is_none()) {
+            let item = candidates.get(round).and_then(|bytes| DataItem::parse(bytes).ok());
+            if let Some(item) = item.filter(|item| item.id() == *id) {
+                places.push(at);
+                to_check.push(item);
+            }
+        }
+        for (at, verdict) in places.into_iter().zip(verify_all(&to_check)) {
+            if verdict.is_ok() {
+                chosen[at] = Some(items[at].1[round].clone());
+            }
         }
     }
     chosen
