@@ -1,7 +1,8 @@
 //! Breaking a step off from another thread: the host's safety against a step that takes too long for it.
 //!
-//! A guest ends where its gas is less than the *floor*, a global that is 0; whoever breaks it off makes the floor higher
-//! than all gas. Nothing is done for this on the way of a step but that the floor is read from memory.
+//! A guest ends where it finds its gas below zero; whoever breaks it off writes such a count over its own. A guest that is
+//! between reading and writing its count undoes that, so it is written many times. Nothing is done for this on the way of a
+//! step but that each turn of a loop reads the count from memory.
 //!
 //! Not here: any clock, and who decides that it was too long (`ao-replay`).
 //! Invariant: what was broken off is an error, never an outcome, however it ended; and its instance runs nothing any more.
@@ -58,6 +59,33 @@ impl PartialEq for Evaluation {
     }
 }
 
+/// What is written over a count: below zero, whatever the guest subtracts before it looks.
+const SPENT: i64 = i64::MIN / 2;
+/// How often it is written, over some microseconds. A watchdog that finds the evaluation still running does so again.
+const WRITES: u32 = 64;
+
+/// The gas counter of an instance of compiled code, wherever that keeps it.
+#[derive(Clone, Copy)]
+pub(crate) struct GasCell(NonNull<i64>);
+
+// SAFETY: only accessed atomically, see `GasCell::count`.
+unsafe impl Send for GasCell {}
+
+impl GasCell {
+    /// # Safety
+    /// The place is valid and aligned for as long as this or a copy of it is used, and Rust accesses it in no other way
+    /// once an evaluation begins.
+    pub(crate) unsafe fn at(place: NonNull<i64>) -> Self {
+        Self(place)
+    }
+
+    /// The count. Compiled code reads and writes it with single aligned moves beside this.
+    pub(crate) fn count(&self) -> &AtomicI64 {
+        // SAFETY: valid and aligned by the promise of whoever made this; all of Rust's accesses are atomic.
+        unsafe { AtomicI64::from_ptr(self.0.as_ptr()) }
+    }
+}
+
 /// By what one instance is broken off.
 #[derive(Default)]
 pub(crate) struct Breaker {
@@ -70,29 +98,20 @@ struct State {
     /// Evaluations begun.
     begun: u64,
     running: bool,
-    floor: Option<Floor>,
+    gas: Option<GasCell>,
 }
 
-/// Where the guest reads its floor.
-struct Floor(NonNull<i64>);
-
-// SAFETY: written only under the lock of the `Breaker` that holds it, which forgets it before the instance is dropped.
-unsafe impl Send for Floor {}
-
 impl Breaker {
-    /// For an instance that reads its floor at this place.
-    ///
-    /// # Safety
-    /// The place is valid and aligned until `retire` is called, and nobody else writes there.
-    pub(crate) unsafe fn at(floor: NonNull<i64>) -> Self {
-        let state = State { floor: Some(Floor(floor)), ..State::default() };
+    /// For an instance that counts its gas there; `retire` is to be called before the place becomes invalid.
+    pub(crate) fn at(gas: GasCell) -> Self {
+        let state = State { gas: Some(gas), ..State::default() };
         Self { state: Mutex::new(state), broken: OnceLock::new() }
     }
 
     /// The instance is about to be dropped.
     pub(crate) fn retire(&self) {
         let mut state = lock(&self.state);
-        (state.running, state.floor) = (false, None);
+        (state.running, state.gas) = (false, None);
     }
 
     /// An evaluation begins.
@@ -131,10 +150,11 @@ impl Breaker {
         let goes_on = state.running && state.begun == number;
         if goes_on {
             let _ = self.broken.set(BrokenOff { after });
-            if let Some(Floor(floor)) = &state.floor {
-                // SAFETY: the place is valid, see `at`, and `retire` waits for this lock. Compiled code reads it with
-                // single aligned loads, which sees the old value or the new.
-                unsafe { AtomicI64::from_ptr(floor.as_ptr()) }.store(i64::MAX, Ordering::Relaxed);
+            // Neither `end` nor `retire` gets past this lock meanwhile.
+            for _ in 0..WRITES {
+                let Some(gas) = &state.gas else { break };
+                gas.count().store(SPENT, Ordering::Relaxed);
+                std::hint::spin_loop();
             }
         }
         goes_on

@@ -12,7 +12,7 @@
 mod rewrite_support;
 
 use ao_kernel::rewrite::{
-    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FLOOR, EXPORT_GAS, EXPORT_START, Plan, RewriteError, instrument, lower,
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_GAS, EXPORT_START, Plan, RewriteError, instrument, lower,
 };
 use rewrite_support::{Machine, Outcome, Trap, V, Wasmer, Wasmi};
 
@@ -265,7 +265,7 @@ fn state_is_exported_under_hidden_names_and_start_waits_for_the_host() {
         }
     }
     let guests = ["aorta:m", "aorta:g1", "aorta:g2", "aorta:t0", "aorta:t1", EXPORT_START];
-    assert_eq!(names, [&guests[..], &[EXPORT_DEPTH, EXPORT_GAS, EXPORT_FLOOR]].concat());
+    assert_eq!(names, [&guests[..], &[EXPORT_DEPTH, EXPORT_GAS]].concat());
 }
 
 #[test]

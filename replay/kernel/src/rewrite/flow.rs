@@ -51,8 +51,6 @@ pub(super) struct Mark {
     pub(super) check: bool,
     /// Whether the local holds the counter on every way here.
     pub(super) cached: bool,
-    /// Whether the block is the head of a loop in front of which the local is loaded.
-    pub(super) preload: bool,
 }
 
 #[derive(Default)]
@@ -334,16 +332,10 @@ impl Flow {
         incoming[0] = false;
         for (index, block) in (0..).zip(&self.blocks) {
             let is_head = self.is_loop_head(index);
-            let calls_in_loop = self.regions[block.region as usize].calls;
-            let came_cached = incoming[index as usize];
-            let cached = if is_head { !calls_in_loop } else { came_cached };
-            marks.push(Mark {
-                at: block.at,
-                cost: block.cost,
-                check: is_head || index == 0 && self.calls_guest,
-                cached,
-                preload: is_head && !calls_in_loop && !came_cached,
-            });
+            // Each turn of a loop reads the counter anew, which is how a step is broken off.
+            let cached = !is_head && incoming[index as usize];
+            let check = is_head || index == 0 && self.calls_guest;
+            marks.push(Mark { at: block.at, cost: block.cost, check, cached });
             let leaves_cached = !block.calls && (cached || block.cost > 0);
             while let Some((_, to)) = edges.next_if(|(from, _)| *from == index) {
                 incoming[to as usize] &= leaves_cached;

@@ -1,11 +1,11 @@
-//! The code that charges: a hidden global counts down, and below the floor the guest ends.
+//! The code that charges: a hidden global counts down, and below zero the guest ends.
 //!
 //! The global always holds the count, so that a trap, a host call or the host finds it there. A local beside it keeps
-//! the last value known, for the next charge to begin with where nothing was called in between.
+//! the last value known, for the next charge to begin with where nothing was called in between and no loop turned.
 //!
 //! The count is compared where a loop turns and where a function begins that calls others: a guest goes on at most for
-//! one pass through a body without loops. There it ends by `unreachable` if the count is below the *floor*, a second
-//! hidden global, which is 0 unless the host breaks the step off; a count below zero says that gas ran out.
+//! one pass through a body without loops. There it ends by `unreachable` if the count is below zero. It is read anew there,
+//! too, so that the host can end a step from another thread by what it writes.
 //!
 //! Not here: where to charge (`flow`), how much (`weight`).
 //! Invariant: the count at any call, trap and return is a function of the path taken, never of the engine.
@@ -20,16 +20,10 @@ use super::weight::{BULK_BYTE, Calls, PAGE_COST, TABLE_ENTRY};
 /// More of anything than any operator can be asked for without trapping.
 const COUNT_MAX: i64 = 1 << 32;
 
-/// The hidden globals, by index.
-#[derive(Clone, Copy)]
-pub(super) struct Counters {
-    pub(super) gas: u32,
-    pub(super) floor: u32,
-}
-
 /// Charges one body.
 pub(super) struct Charger {
-    counters: Counters,
+    /// The counter, a global.
+    gas: u32,
     marks: std::iter::Peekable<std::vec::IntoIter<Mark>>,
     /// Whether the local holds the count.
     cached: bool,
@@ -42,8 +36,8 @@ struct Counted {
 }
 
 impl Charger {
-    pub(super) fn new(counters: Counters, marks: Vec<Mark>) -> Self {
-        Self { counters, marks: marks.into_iter().peekable(), cached: false }
+    pub(super) fn new(gas: u32, marks: Vec<Mark>) -> Self {
+        Self { gas, marks: marks.into_iter().peekable(), cached: false }
     }
 
     /// Writes what stands before the operator at this position.
@@ -55,10 +49,6 @@ impl Charger {
                     out.i64_const(i64::try_from(mark.cost).unwrap_or(i64::MAX));
                 });
             }
-        }
-        if self.marks.peek().is_some_and(|next| next.at == at + 1 && next.preload) {
-            let local = local(body);
-            body.out().global_get(self.counters.gas).local_set(local);
         }
     }
 
@@ -114,12 +104,12 @@ impl Charger {
         if self.cached {
             out.local_get(local)
         } else {
-            out.global_get(self.counters.gas)
+            out.global_get(self.gas)
         };
         amount(&mut out);
-        out.i64_sub().local_tee(local).global_set(self.counters.gas);
+        out.i64_sub().local_tee(local).global_set(self.gas);
         if check {
-            out.local_get(local).global_get(self.counters.floor).i64_lt_s().if_(BlockType::Empty).unreachable().end();
+            out.local_get(local).i64_const(0).i64_lt_s().if_(BlockType::Empty).unreachable().end();
         }
         self.cached = true;
     }

@@ -7,7 +7,7 @@ use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, ConstExpr, ExportKind, Function, GlobalType, ValType};
 use wasmparser::{FunctionBody, Operator};
 
-use super::gas::{Charger, Counters};
+use super::gas::Charger;
 use super::module::{Body, Module, Shape, bounded_memory};
 use super::walk::operators;
 use super::weight::Calls;
@@ -31,8 +31,7 @@ pub struct Plan {
 /// [`EXPORT_GLOBAL_PREFIX`](super::EXPORT_GLOBAL_PREFIX) per mutable global, one of
 /// [`EXPORT_TABLE_PREFIX`](super::EXPORT_TABLE_PREFIX) per table, one of
 /// [`EXPORT_FUNCTION_PREFIX`](super::EXPORT_FUNCTION_PREFIX) per function if the module can change a table,
-/// [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there is a stack limit, [`EXPORT_GAS`](super::EXPORT_GAS) and
-/// [`EXPORT_FLOOR`](super::EXPORT_FLOOR).
+/// [`EXPORT_DEPTH`](super::EXPORT_DEPTH) if there is a stack limit, and [`EXPORT_GAS`](super::EXPORT_GAS).
 ///
 /// # Errors
 /// If the module is malformed, uses a feature outside of the admitted set, begins with more than
@@ -48,9 +47,8 @@ pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
         }
         None => None,
     };
-    let mut counter = |name, initial| add_counter(&mut module, name, ValType::I64, &ConstExpr::i64_const(initial));
-    let counters = Counters { gas: counter(super::EXPORT_GAS, i64::MAX), floor: counter(super::EXPORT_FLOOR, 0) };
-    let gas = plan.gas.map(|charging| (charging, counters));
+    let counter = add_counter(&mut module, super::EXPORT_GAS, ValType::I64, &ConstExpr::i64_const(i64::MAX));
+    let gas = plan.gas.map(|charging| (charging, counter));
     let mut block_types = BlockTypes::default();
     let mut tables_change = false;
     for (body, type_index) in module.function_bodies() {
@@ -167,7 +165,7 @@ impl BlockTypes {
 struct Job<'j> {
     plan: &'j Plan,
     depth: Option<u32>,
-    gas: Option<(Charging, Counters)>,
+    gas: Option<(Charging, u32)>,
     shape: &'j Shape,
     type_index: u32,
 }

@@ -52,11 +52,9 @@ pub const EXPORT_DEPTH: &str = "aorta:depth";
 pub const DEPTH_EXCEEDED: i32 = i32::MIN;
 /// Exported name of the gas counter: a mutable `i64` global that counts down.
 ///
-/// The host sets it to what a step may use. A guest that finds it below the [floor](EXPORT_FLOOR) ends by `unreachable`;
-/// whatever ended, it was out of gas if, and only if, the counter is below zero then.
+/// The host sets it to what a step may use. A guest that finds it below zero ends by `unreachable`; whatever ended, it was out
+/// of gas if, and only if, the counter is below zero then. It is the last of the globals.
 pub const EXPORT_GAS: &str = "aorta:gas";
-/// Exported name of the floor of the gas counter: a mutable `i64` global that is 0, until the host breaks a step off.
-pub const EXPORT_FLOOR: &str = "aorta:floor";
 /// Most that one branch may cost too much, so that cheap arms need no charge of their own.
 ///
 /// # Units

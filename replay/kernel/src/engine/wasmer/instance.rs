@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use wasmer::sys::vm::TrapCode;
 use wasmer::{
@@ -15,7 +16,7 @@ use wasmer::{
 
 use super::Compiled;
 use super::linear::{GlobalView, GuestTunables, Linear, TableView};
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, GasCell};
 use crate::engine::{self, Tables, Terms};
 use crate::error::{MachineError, StartError};
 use crate::guest::{Guest, Interrupt, TrapKind, Val};
@@ -23,8 +24,8 @@ use crate::host::{self, HostFn, HostState, ModuleFormat, ValType};
 use crate::memory::{DirtyTracker, Image, Mapping, MemoryError};
 use crate::profile::HOST_CALL_COST;
 use crate::rewrite::{
-    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FLOOR, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX,
-    EXPORT_QUIET_PREFIX, EXPORT_QUIET_STATE, EXPORT_QUIET_TABLE, EXPORT_TABLE_PREFIX,
+    DEPTH_EXCEEDED, EXPORT_DEPTH, EXPORT_FUNCTION_PREFIX, EXPORT_GAS, EXPORT_GLOBAL_PREFIX, EXPORT_QUIET_PREFIX,
+    EXPORT_QUIET_STATE, EXPORT_QUIET_TABLE, EXPORT_TABLE_PREFIX,
 };
 
 /// Native stack of each call into compiled code: 16 times what the counter admits, so that the counter runs out first.
@@ -46,7 +47,7 @@ struct Parts {
     /// By guest index, without the counters.
     globals: BTreeMap<u32, Global>,
     depth: Global,
-    gas: Global,
+    gas: GasCell,
 }
 
 /// What the host can call.
@@ -118,9 +119,10 @@ impl Instance {
             .map_err(|error| StartError::Instantiate(Arc::new(error)))?;
         let made = std::mem::take(&mut *made.lock().expect("nothing panics while this is locked"));
         let linear = made.linear.ok_or(StartError::NoMemory)?;
-        let parts = Parts::new(&instance, linear.clone(), tables_fixed)?;
-        let breaker = made.last_global.and_then(|last| breaker(&instance, &mut store, &last));
-        let breaker = Arc::new(breaker.ok_or(StartError::NotInstrumented)?);
+        let gas = made.last_global.and_then(|last| gas_cell(&instance, &mut store, &last));
+        let gas = gas.ok_or(StartError::NotInstrumented)?;
+        let parts = Parts::new(&instance, linear.clone(), gas, tables_fixed)?;
+        let breaker = Arc::new(Breaker::at(gas));
         let functions = if tables_fixed { BTreeMap::new() } else { function_addresses(&instance, &store) };
         let tables = if tables_fixed { Vec::new() } else { made.tables };
         env.as_mut(&mut store).parts = Some(parts);
@@ -226,10 +228,10 @@ impl engine::Instance for Instance {
 }
 
 impl Parts {
-    fn new(instance: &wasmer::Instance, linear: Linear, tables_fixed: bool) -> Result<Self, StartError> {
+    fn new(instance: &wasmer::Instance, linear: Linear, gas: GasCell, tables_fixed: bool) -> Result<Self, StartError> {
         let code = || Code { functions: BTreeMap::new(), table: None, entries: tables_fixed.then(BTreeMap::new) };
         let (mut own, mut twins, mut globals) = (code(), code(), BTreeMap::new());
-        let (mut depth, mut gas, mut state) = (None, None, None);
+        let (mut depth, mut state) = (None, None);
         for (name, export) in instance.exports.iter() {
             match export {
                 Extern::Function(function) => {
@@ -240,7 +242,6 @@ impl Parts {
                     }
                 }
                 Extern::Global(global) if name == EXPORT_DEPTH => depth = Some(global.clone()),
-                Extern::Global(global) if name == EXPORT_GAS => gas = Some(global.clone()),
                 Extern::Global(global) if name == EXPORT_QUIET_STATE => state = Some(global.clone()),
                 Extern::Global(global) => {
                     let index = name.strip_prefix(EXPORT_GLOBAL_PREFIX).and_then(|index| index.parse().ok());
@@ -253,7 +254,7 @@ impl Parts {
                 _ => {}
             }
         }
-        let (Some(depth), Some(gas)) = (depth, gas) else { return Err(StartError::NotInstrumented) };
+        let depth = depth.ok_or(StartError::NotInstrumented)?;
         let quiet = state.map(|state| (twins, state));
         Ok(Self { linear, code: own, quiet, is_quiet: false, globals, depth, gas })
     }
@@ -267,20 +268,19 @@ impl Parts {
     }
 }
 
-/// Breaks the guest off by its floor, which instrumentation puts last among the globals; `None` if it is not there.
-fn breaker(instance: &wasmer::Instance, store: &mut Store, last: &GlobalView) -> Option<Breaker> {
-    let floor = instance.exports.get_global(EXPORT_FLOOR).ok()?;
-    let place = last.as_i64();
-    for value in [1, 0] {
-        floor.set(store, Value::I64(value)).ok()?;
-        // SAFETY: the definition of a global of this instance, which nothing runs on yet.
-        if unsafe { place.read() } != value {
+/// The gas counter, which instrumentation puts last among the globals; `None` if it is not there.
+fn gas_cell(instance: &wasmer::Instance, store: &mut Store, last: &GlobalView) -> Option<GasCell> {
+    let gas = instance.exports.get_global(EXPORT_GAS).ok()?;
+    // SAFETY: the place is in the instance's context and 16-byte aligned; whoever holds the cell is dropped with the
+    // instance, or retired. After this function nobody uses `gas`.
+    let cell = unsafe { GasCell::at(last.as_i64()) };
+    for value in [0, i64::MAX] {
+        gas.set(store, Value::I64(value)).ok()?;
+        if cell.count().load(Ordering::Relaxed) != value {
             return None;
         }
     }
-    // SAFETY: the place is in the instance's context and 16-byte aligned; `Drop` retires the breaker before the store
-    // goes, and no function of the module and nobody here writes the floor from now on.
-    Some(unsafe { Breaker::at(place) })
+    Some(cell)
 }
 
 /// The functions that table entries can point to, by their addresses.
@@ -422,16 +422,11 @@ impl Guest for Context<'_> {
     }
 
     fn gas_left(&mut self) -> i64 {
-        let gas = self.parts().gas.clone();
-        match gas.get(&mut self.store) {
-            Value::I64(left) => left,
-            _ => i64::MIN,
-        }
+        self.parts().gas.count().load(Ordering::Relaxed)
     }
 
     fn set_gas_left(&mut self, left: i64) {
-        let global = self.parts().gas.clone();
-        global.set(&mut self.store, Value::I64(left)).expect("the counter is a mutable i64");
+        self.parts().gas.count().store(left, Ordering::Relaxed);
     }
 
     fn can_unwind(&self) -> bool {
