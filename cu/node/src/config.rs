@@ -168,9 +168,10 @@ macro_rules! overlay {
 }
 
 impl Settings {
-    /// The defaults, for a unit between a scheduler and a gateway.
-    pub(crate) fn between(su: &str, gateway: &str, dir: PathBuf) -> Self {
-        Self { su: Some(su.into()), gateway: Some(gateway.into()), dir: Some(dir), ..Self::default() }
+    /// The defaults, for a unit between a scheduler and a gateway with its GraphQL.
+    pub(crate) fn between(su: &str, (gateway, graphql): (&str, &str), dir: PathBuf) -> Self {
+        let url = |url: &str| Some(url.to_owned());
+        Self { su: url(su), gateway: url(gateway), graphql: url(graphql), dir: Some(dir), ..Self::default() }
     }
 
     /// Reads a file.

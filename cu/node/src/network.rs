@@ -1,4 +1,4 @@
-//! A whole network in one process: gateway, scheduler unit, messenger unit, compute unit.
+//! A whole network in one process: gateway, unless another is used, scheduler unit, messenger unit, compute unit.
 //!
 //! Not here: the units themselves, whom they are started for (`up`, `demo`).
 //!
@@ -18,7 +18,7 @@ use ao_http::serve;
 use ao_mu::Messenger;
 use ao_source::{GatewayClient, Http, HttpOptions};
 use ao_su::{Options, Policy, Scheduler};
-use ao_wire::{Id, ItemBuilder, PssSalt, Signer, Tag};
+use ao_wire::{DataItem, Id, ItemBuilder, PssSalt, Signer, Tag};
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -44,6 +44,20 @@ pub(crate) struct Published {
     /// Its Module-Format
     #[arg(long, value_name = "FORMAT", default_value = "wasm64-unknown-emscripten-draft_2024_02_15")]
     module_format: String,
+}
+
+/// A gateway that is there already.
+#[derive(Args, Debug)]
+pub(crate) struct Elsewhere {
+    /// Arweave gateway in place of one of its own; no module is published then but one that is named
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+    /// Its GraphQL [default: the gateway's /graphql]
+    #[arg(long, value_name = "URL", requires = "gateway")]
+    graphql: Option<String>,
+    /// Where items are uploaded to, by POST to URL/tx [default: the gateway]
+    #[arg(long, value_name = "URL", requires = "gateway")]
+    upload: Option<String>,
 }
 
 /// `gateway=…,mu=…,su=…,cu=…`
@@ -96,6 +110,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) host: IpAddr,
     pub(crate) ports: Ports,
     pub(crate) published: &'a Published,
+    pub(crate) elsewhere: &'a Elsewhere,
     /// How often the crons of watched processes are asked for, in milliseconds; none for the messenger's usual.
     pub(crate) cron_every_ms: Option<u64>,
 }
@@ -103,7 +118,9 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// On this machine only, on free ports.
     pub(crate) fn local(dir: &'a Path, published: &'a Published) -> Self {
-        Self { dir, host: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: Ports::FREE, published, cron_every_ms: None }
+        const NONE: &Elsewhere = &Elsewhere { gateway: None, graphql: None, upload: None };
+        let (host, ports) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Ports::FREE);
+        Self { dir, host, ports, published, elsewhere: NONE, cron_every_ms: None }
     }
 }
 
@@ -114,47 +131,56 @@ pub(crate) struct Network {
     pub(crate) scheduler: String,
     /// The file of the module that was published, and its id.
     pub(crate) module: Option<(String, Id)>,
-    serving: [tokio::task::JoinHandle<()>; 4],
-    threads: [std::thread::JoinHandle<()>; 3],
+    serving: Vec<tokio::task::JoinHandle<()>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Network {
     /// Starts all units, until `stopping` is true. Runs within a tokio runtime.
     pub(crate) async fn start(plan: &Plan<'_>, signers: Signers, stopping: watch::Receiver<bool>) -> Result<Self> {
-        let (gateway, gateway_thread) = Gateway::open(&plan.dir.join("gateway"))?;
-        let (gateway_listener, gateway_url) = listen(plan.host, plan.ports.gateway).await?;
+        let (mut serving, mut threads) = (Vec::new(), Vec::new());
+        let gateway_url = match &plan.elsewhere.gateway {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => {
+                let (gateway, thread) = Gateway::open(&plan.dir.join("gateway"))?;
+                let (listener, url) = listen(plan.host, plan.ports.gateway).await?;
+                let handler = move |request, caller| Arc::clone(&gateway).answer(request, caller);
+                serving.push(tokio::spawn(serve(listener, handler, stopping.clone(), STOP_MAX)));
+                threads.push(thread);
+                url
+            }
+        };
+        let graphql = plan.elsewhere.graphql.clone().unwrap_or_else(|| format!("{gateway_url}/graphql"));
+        let upload = plan.elsewhere.upload.clone().unwrap_or_else(|| gateway_url.clone());
         let (mu_listener, mu_url) = listen(plan.host, plan.ports.mu).await?;
         let (su_listener, su_url) = listen(plan.host, plan.ports.su).await?;
         let (cu_listener, cu_url) = listen(plan.host, plan.ports.cu).await?;
-        let module = publish(&gateway, signers.publisher, plan.published, &su_url).await?;
-        let handler = move |request, caller| Arc::clone(&gateway).answer(request, caller);
-        let gateway = tokio::spawn(serve(gateway_listener, handler, stopping.clone(), STOP_MAX));
+        let client = GatewayClient::new(Http::new(HttpOptions::default())?, &gateway_url, &graphql);
+        let module = publish((&client, &upload), signers.publisher, plan, &su_url).await?;
 
-        let client =
-            GatewayClient::new(Http::new(HttpOptions::default())?, &gateway_url, &format!("{gateway_url}/graphql"));
         let policy = Policy { item_bytes_max: ITEM_BYTES_MAX, ..Policy::default() };
-        let options = Options { policy, gateway: client, upload: Some(gateway_url.clone()) };
+        let options = Options { policy, gateway: client, upload: Some(upload.clone()) };
         let (su, su_thread) = Scheduler::open(&plan.dir.join("su"), signers.scheduler, options).await?;
         let scheduler = su.address().to_owned();
         let handler = move |request, caller| Arc::clone(&su).answer(request, caller);
-        let su = tokio::spawn(serve(su_listener, handler, stopping.clone(), STOP_MAX));
+        serving.push(tokio::spawn(serve(su_listener, handler, stopping.clone(), STOP_MAX)));
 
-        let config = Settings::between(&su_url, &gateway_url, plan.dir.join("cu")).config()?;
-        let cu = tokio::spawn(cu::serve_until_stopped(cu::open(config, stopping.clone())?, cu_listener));
+        let config = Settings::between(&su_url, (&gateway_url, &graphql), plan.dir.join("cu")).config()?;
+        serving.push(tokio::spawn(cu::serve_until_stopped(cu::open(config, stopping.clone())?, cu_listener)));
 
         let usual = ao_mu::Options::new(&su_url, &cu_url);
         let cron_every_ms = plan.cron_every_ms.unwrap_or(usual.cron_every_ms);
-        let options =
-            ao_mu::Options { upload: Some(gateway_url.clone()), receipts_required: true, cron_every_ms, ..usual };
+        let options = ao_mu::Options { upload: Some(upload), receipts_required: true, cron_every_ms, ..usual };
         let (mu, mu_thread) = Messenger::open(&plan.dir.join("mu"), signers.messenger, options, stopping.clone())?;
         let handler = move |request, caller| Arc::clone(&mu).answer(request, caller);
-        let mu = tokio::spawn(serve(mu_listener, handler, stopping, STOP_MAX));
+        serving.push(tokio::spawn(serve(mu_listener, handler, stopping, STOP_MAX)));
+        threads.extend([su_thread, mu_thread]);
         Ok(Self {
             units: Units { gateway: gateway_url, mu: mu_url, su: su_url, cu: cu_url },
             scheduler,
             module,
-            serving: [mu, cu, su, gateway],
-            threads: [gateway_thread, su_thread, mu_thread],
+            serving,
+            threads,
         })
     }
 
@@ -176,7 +202,12 @@ impl Network {
 }
 
 /// Publishes where the scheduler is, and the module; what the module is called.
-async fn publish(gateway: &Gateway, signer: Signer, what: &Published, su_url: &str) -> Result<Option<(String, Id)>> {
+async fn publish(
+    (gateway, upload): (&GatewayClient, &str),
+    signer: Signer,
+    plan: &Plan<'_>,
+    su_url: &str,
+) -> Result<Option<(String, Id)>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().to_string();
     let location = [
         ("Data-Protocol", "ao"),
@@ -186,14 +217,16 @@ async fn publish(gateway: &Gateway, signer: Signer, what: &Published, su_url: &s
         ("Time-To-Live", LOCATION_MS),
         ("Timestamp", &now),
     ];
-    gateway.upload(item(&signer, &location, b"")?.into()).await?;
-    let path = match &what.module {
+    gateway.upload(upload, item(&signer, &location, b"")?).await?;
+    let path = match &plan.published.module {
         Some(path) => path.as_path(),
-        None if Path::new(MODULE).exists() => Path::new(MODULE),
+        None if plan.elsewhere.gateway.is_none() && Path::new(MODULE).exists() => Path::new(MODULE),
         None => return Ok(None),
     };
-    let ids = gateway.upload(module_item(path, &what.module_format, signer)?.into()).await?;
-    Ok(ids.first().map(|id| (path.display().to_string(), *id)))
+    let module = module_item(path, &plan.published.module_format, signer)?;
+    let id = DataItem::parse(&module)?.id();
+    gateway.upload(upload, module).await?;
+    Ok(Some((path.display().to_string(), id)))
 }
 
 /// The signed item that a file becomes as a module.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use ao_http::{stop_on_signals, stopped};
 use clap::Args;
 
-use crate::network::{Network, Plan, Ports, Published, Signers};
+use crate::network::{Elsewhere, Network, Plan, Ports, Published, Signers};
 use crate::{runtime, say, wallet};
 
 /// Folders that `--fresh` removes; the wallet stays, and compiled modules with it.
@@ -31,6 +31,8 @@ pub(crate) struct Up {
     ports: Ports,
     #[command(flatten)]
     published: Published,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// Address to serve on; anything but this machine's own lets others in
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -49,8 +51,8 @@ pub(crate) fn run(up: &Up) -> Result<()> {
     let wallet = up.dir.join("wallet.json");
     let signer = || wallet::open_or_create(&wallet);
     let signers = Signers { publisher: signer()?, scheduler: signer()?, messenger: signer()? };
-    let Up { dir, host, ports, published, .. } = up;
-    let plan = Plan { host: *host, ports: *ports, ..Plan::local(dir, published) };
+    let Up { dir, host, ports, published, elsewhere, .. } = up;
+    let plan = Plan { host: *host, ports: *ports, elsewhere, ..Plan::local(dir, published) };
     let runtime = runtime(std::thread::available_parallelism()?.get())?;
     let network = runtime.block_on(async {
         let mut stopping = stop_on_signals().context("no signals")?;

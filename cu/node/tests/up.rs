@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use ao_replay::{Options, Source, Verdict};
 use serde_json::Value;
-use support::Up;
+use support::{Unit, Up};
 
 /// What the real client makes of it.
 fn client(up: &Up, more: &[&str]) -> Value {
@@ -55,4 +57,24 @@ fn the_real_client_works_with_a_network_whose_logs_are_verified_and_that_goes_on
 
     let up = Up::start(folder.path(), &["--fresh"]);
     assert_eq!(up.unit("su").get(&format!("/processes/{process}")).status, 404);
+}
+
+#[test]
+fn a_gateway_that_is_there_already_is_used_in_place_of_one_of_its_own() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let gateway = Unit::run("gateway", store.path(), &[]);
+    let up = Up::start(folder.path(), &["--gateway", &gateway.url()]);
+    assert_eq!(up.word("gateway"), gateway.url());
+    assert!(!folder.path().join("gateway").exists());
+    let told = client(&up, &[]);
+    assert_eq!(told["result"]["data"], "42", "{told}");
+    assert_eq!(gateway.get(&format!("/tx/{}", up.word("module"))).status, 200);
+    // The scheduler uploads in its own time.
+    let message = format!("/tx/{}", told["message"].as_str().unwrap());
+    let end = Instant::now() + Duration::from_secs(30);
+    while gateway.get(&message).status != 200 {
+        assert!(Instant::now() < end, "the message is not uploaded");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(up.unit.stop(), Some(0));
 }
