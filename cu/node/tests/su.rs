@@ -5,8 +5,12 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ao_log::Nonce;
@@ -187,6 +191,52 @@ fn what_cannot_be_scheduled_is_refused_with_the_reason() {
     let (su, _) = start(&network, folder.path(), &["--read-only"]);
     assert_eq!(try_post(&su, &message(process, b"")).unwrap().status, 403);
     assert_eq!(su.get(&format!("/processes/{process}")).status, 200);
+}
+
+#[test]
+fn an_upload_that_is_refused_holds_up_no_other_and_is_offered_again() {
+    let (network, folder) = (Network::start(), tempfile::tempdir().unwrap());
+    let (gateway, refusing) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(AtomicBool::new(true)));
+    let (url, refuses) = (format!("http://{}", gateway.local_addr().unwrap()), Arc::clone(&refusing));
+    // Takes everything but what says that it is too large, and that while it refuses.
+    std::thread::spawn(move || {
+        for stream in gateway.incoming() {
+            let (mut stream, mut body) = (stream.unwrap(), Vec::new());
+            while !body.ends_with(b"AORTA-END") {
+                let mut part = [0; 4096];
+                let read = stream.read(&mut part).unwrap();
+                body.extend_from_slice(&part[..read]);
+            }
+            let too_large = body.windows(9).any(|part| part == b"too large") && refuses.load(Ordering::Relaxed);
+            let status = if too_large { "413 Too Large" } else { "200 OK" };
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}").unwrap();
+        }
+    });
+    let metric = |su: &Unit, name: &str| -> u64 {
+        let page = su.get("/metrics").text().to_owned();
+        page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap().parse().unwrap()
+    };
+    let until = |su: &Unit, waiting: u64, refused: u64| {
+        let end = Instant::now() + Duration::from_secs(30);
+        let now = || (metric(su, "aorta_su_uploads_waiting"), metric(su, "aorta_su_uploads_refused"));
+        while now() != (waiting, refused) {
+            assert!(Instant::now() < end, "{:?}", now());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let (su, address) = start(&network, folder.path(), &["--upload", &url]);
+    let module = network.publish(&Guest::load("counter", 64)).to_string();
+    let tags = [("Type", "Process"), ("Module", &module), ("Scheduler", &address)];
+    let spawned = item(&user(), None, &[&AO[..], &tags].concat(), b"AORTA-END");
+    post(&su, &spawned);
+    for data in ["one AORTA-END", "too large AORTA-END", "three AORTA-END"] {
+        post(&su, &message(id(&spawned), data.as_bytes()));
+    }
+    until(&su, 0, 1);
+    refusing.store(false, Ordering::Relaxed);
+    assert_eq!(su.stop(), Some(0));
+    let (su, _) = start(&network, folder.path(), &["--upload", &url]);
+    until(&su, 0, 0);
 }
 
 /// Kills the unit while it is posted to, ten times, or `AORTA_KILLS` times.

@@ -157,11 +157,13 @@ impl Scheduler {
         let records = *self.end.borrow();
         let uploaded = if self.uploads { self.ledger.uploaded() } else { records };
         let accepted = self.accepted.load(Ordering::Relaxed);
+        let refused = self.ledger.index().and_then(|index| index.refused()).map_or(0, |refused| refused.len() as u64);
         let mut page = String::new();
         for (name, kind, help, value) in [
             ("aorta_su_records", "gauge", "Assignments in the log.", records),
             ("aorta_su_accepted_total", "counter", "Posts answered with a place.", accepted),
             ("aorta_su_uploads_waiting", "gauge", "Assignments still to be uploaded.", records - uploaded.min(records)),
+            ("aorta_su_uploads_refused", "gauge", "Assignments that were refused where they are uploaded to.", refused),
             ("aorta_su_block_height", "gauge", "The last block known.", self.block_height().0),
         ] {
             // Writing to a string cannot fail.

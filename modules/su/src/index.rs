@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ao_log::{HashChain, Nonce, TimestampMs};
 use ao_wire::{AssignmentId, Id, ProcessId};
-use redb::{Database, Durability, ReadableDatabase as _, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::SuError;
 
@@ -22,6 +22,8 @@ const ENTRIES: TableDefinition<'_, (Key, u64), (u64, u64)> = TableDefinition::ne
 const IDS: TableDefinition<'_, (Key, Key), u64> = TableDefinition::new("ids");
 /// process → nonces given away, and of the last: assignment, chain value, timestamp.
 const HEADS: TableDefinition<'_, Key, (u64, Key, Key, u64)> = TableDefinition::new("heads");
+/// Records that the other side refused to take, and its words.
+const REFUSED: TableDefinition<'_, u64, &str> = TableDefinition::new("refused");
 /// What is counted.
 const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 const INDEXED: &str = "indexed";
@@ -74,6 +76,7 @@ impl Index {
             write.open_table(ENTRIES).map_err(SuError::index("entries"))?;
             write.open_table(IDS).map_err(SuError::index("ids"))?;
             write.open_table(HEADS).map_err(SuError::index("heads"))?;
+            write.open_table(REFUSED).map_err(SuError::index("refused"))?;
             write.open_table(COUNTS).map_err(SuError::index("counts"))?;
             Ok(())
         })?;
@@ -166,6 +169,25 @@ impl Index {
     pub(crate) fn record(&self, sequence: u64) -> Result<Option<(u64, u64)>, SuError> {
         let row = self.read()?.open_table(RECORDS).map_err(SuError::index("records"))?.get(sequence);
         Ok(row.map_err(SuError::index("a record cannot be read"))?.map(|row| row.value()))
+    }
+
+    /// Notes that a record was refused and why, or that it was not after all.
+    pub(crate) fn refuse(&self, sequence: u64, why: Option<&str>) -> Result<(), SuError> {
+        self.write(true, |write| {
+            let mut refused = write.open_table(REFUSED).map_err(SuError::index("refused"))?;
+            let done = match why {
+                Some(why) => refused.insert(sequence, why).map(drop),
+                None => refused.remove(sequence).map(drop),
+            };
+            done.map_err(SuError::index("a row cannot be written"))
+        })
+    }
+
+    /// The records that were refused.
+    pub(crate) fn refused(&self) -> Result<Vec<u64>, SuError> {
+        let refused = self.read()?.open_table(REFUSED).map_err(SuError::index("refused"))?;
+        let rows = refused.iter().map_err(SuError::index("refused"))?;
+        rows.map(|row| Ok(row.map_err(SuError::index("a row cannot be read"))?.0.value())).collect()
     }
 
     fn read(&self) -> Result<redb::ReadTransaction, SuError> {
