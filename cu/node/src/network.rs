@@ -139,16 +139,15 @@ impl Network {
     /// Starts all units, until `stopping` is true. Runs within a tokio runtime.
     pub(crate) async fn start(plan: &Plan<'_>, signers: Signers, stopping: watch::Receiver<bool>) -> Result<Self> {
         let (mut serving, mut threads) = (Vec::new(), Vec::new());
-        let gateway_url = match &plan.elsewhere.gateway {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => {
-                let (gateway, thread) = Gateway::open(&plan.dir.join("gateway"))?;
-                let (listener, url) = listen(plan.host, plan.ports.gateway).await?;
-                let handler = move |request, caller| Arc::clone(&gateway).answer(request, caller);
-                serving.push(tokio::spawn(serve(listener, handler, stopping.clone(), STOP_MAX)));
-                threads.push(thread);
-                url
-            }
+        let gateway_url = if let Some(url) = &plan.elsewhere.gateway {
+            url.trim_end_matches('/').to_owned()
+        } else {
+            let (gateway, thread) = Gateway::open(&plan.dir.join("gateway"))?;
+            let (listener, url) = listen(plan.host, plan.ports.gateway).await?;
+            let handler = move |request, caller| Arc::clone(&gateway).answer(request, caller);
+            serving.push(tokio::spawn(serve(listener, handler, stopping.clone(), STOP_MAX)));
+            threads.push(thread);
+            url
         };
         let graphql = plan.elsewhere.graphql.clone().unwrap_or_else(|| format!("{gateway_url}/graphql"));
         let upload = plan.elsewhere.upload.clone().unwrap_or_else(|| gateway_url.clone());
