@@ -89,15 +89,18 @@ enum Kind {
     Bundle,
 }
 
-/// Bounds what the allocator keeps of buffers given back: pages of logs go through many threads, and each would keep an arena.
+/// Bounds what the allocator keeps of buffers given back: pages of logs go through many threads, and eight arenas a core, as
+/// is usual, would keep one each.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn bound_arenas() {
-    const ARENAS: libc::c_int = 2;
     const MAPPED_FROM_BYTES: libc::c_int = 1 << 20;
     const KEPT_BYTES: libc::c_int = 2 << 20;
-    for (option, value) in
-        [(libc::M_ARENA_MAX, ARENAS), (libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES), (libc::M_TRIM_THRESHOLD, KEPT_BYTES)]
-    {
+    let arenas = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    for (option, value) in [
+        (libc::M_ARENA_MAX, arenas as libc::c_int),
+        (libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES),
+        (libc::M_TRIM_THRESHOLD, KEPT_BYTES),
+    ] {
         // SAFETY: sets an option of the allocator, while this is the only thread; what it refuses stays as it was.
         unsafe { libc::mallopt(option, value) };
     }
