@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ao_exec::{DryRun, ExecError, Executor, Snapshot};
 use ao_http::chain;
-use ao_log::{Assignment, ChainPoint, LogEntry, LogFault, Nonce, ProcessInfo};
+use ao_log::{Assignment, ChainPoint, Duplicates, LogEntry, LogFault, Nonce, ProcessInfo};
 use ao_source::{FetchOptions, GatewayClient, LogFetcher, SchedulerClient, SourceError};
 use ao_store::{Head, StepRecord, Store, StoreError};
 use ao_wire::{DataItem, Id, MessageId, ProcessId};
@@ -320,7 +320,8 @@ impl Unit {
         let item = self.prepare(process).await?;
         let (scheduler, gateway) = (self.scheduler.clone(), Some(self.gateway.clone()));
         let end = self.head(process)?.next_entry;
-        let options = FetchOptions::default();
+        // What occurs twice is the kernel's business, and a log may be long.
+        let options = FetchOptions { duplicates: Duplicates::Allow, ..FetchOptions::default() };
         let Some(last) = end.0.checked_sub(1).map(Nonce) else {
             return Ok(LogFetcher::new(scheduler, gateway, &item, options)?);
         };

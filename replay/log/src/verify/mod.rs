@@ -73,7 +73,7 @@ pub struct LogSummary {
 /// Checks entries in order of nonce, page by page. Strict: the first fault ends it.
 ///
 /// # Limits
-/// Holds about 100 bytes per entry to notice duplicates.
+/// Holds about 150 bytes per entry to notice duplicates, unless they are [allowed](Duplicates::Allow).
 #[derive(Debug)]
 pub struct LogVerifier {
     process_item: Vec<u8>,
@@ -172,7 +172,7 @@ impl LogVerifier {
         let (id, message) = self.check_message(entry, &assignment)?;
         self.check_chain(nonce, &assignment, &id)?;
         self.check_duplicates(nonce, &assignment, id)?;
-        self.advance(nonce, &assignment, message.is_none() && id.id() != self.process.id.id());
+        self.advance(nonce, &assignment, id, message.is_none());
         // The process' signature was checked at the beginning.
         let message = message.filter(|_| id.id() != self.process.id.id());
         Ok(Items { assignment: item, message })
@@ -254,6 +254,9 @@ impl LogVerifier {
 
     fn check_duplicates(&mut self, nonce: Nonce, assignment: &Assignment, message: MessageId) -> Result<(), LogFault> {
         let id = assignment.id;
+        if self.options.duplicates == Duplicates::Allow {
+            return Ok(());
+        }
         if let Some(&first) = self.assignments.get(&id) {
             return Err(LogFault::DuplicateAssignment { nonce, id, first });
         }
@@ -272,7 +275,8 @@ impl LogVerifier {
         Ok(())
     }
 
-    fn advance(&mut self, nonce: Nonce, assignment: &Assignment, absent: bool) {
+    fn advance(&mut self, nonce: Nonce, assignment: &Assignment, message: MessageId, absent: bool) {
+        let own = message.id() == self.process.id.id();
         let (summary, found) = (&mut self.summary, assignment.timestamp);
         if let Some(ChainPoint { timestamp: previous, .. }) = summary.end
             && found < previous
@@ -280,11 +284,10 @@ impl LogVerifier {
             summary.notes.push(LogNote::TimestampBack { nonce, previous, found });
         }
         if nonce == Nonce(0) {
-            let own = self.messages.contains_key(&MessageId::from(self.process.id.id()));
             summary.style = Some(if own { ProcessStyle::New } else { ProcessStyle::Old });
         }
         summary.entries += 1;
-        summary.messages_absent += u64::from(absent);
+        summary.messages_absent += u64::from(absent && !own);
         summary.end =
             Some(ChainPoint { nonce, assignment: assignment.id, hash_chain: assignment.hash_chain, timestamp: found });
         self.next = after(nonce);

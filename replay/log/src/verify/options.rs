@@ -29,6 +29,8 @@ pub enum Duplicates {
     Refuse,
     /// A [`LogNote`](super::LogNote): a scheduler may have assigned an existing message once more.
     Note,
+    /// Allowed and not told of: no ids are kept.
+    Allow,
 }
 
 /// How a log is verified.

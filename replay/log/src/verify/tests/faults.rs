@@ -186,7 +186,7 @@ fn a_process_with_the_right_signature_but_other_bytes_is_refused() {
 }
 
 #[test]
-fn a_message_assigned_twice_is_refused_or_noted() {
+fn a_message_assigned_twice_is_refused_noted_or_allowed() {
     let mut log = TestLog::of(2);
     let message = log.entries[0].message.clone().unwrap();
     let id = DataItem::parse(&message).unwrap().id();
@@ -196,6 +196,8 @@ fn a_message_assigned_twice_is_refused_or_noted() {
     assert_eq!(fault(&log), LogFault::DuplicateMessage { nonce, id, first });
     let noted = verify_with(&log, VerifyOptions { duplicates: Duplicates::Note, ..strict() }).unwrap();
     assert_eq!(noted.notes, [LogNote::DuplicateMessage { nonce, id, first }]);
+    let allowed = verify_with(&log, VerifyOptions { duplicates: Duplicates::Allow, ..strict() }).unwrap();
+    assert_eq!(allowed, LogSummary { notes: Vec::new(), ..noted });
 }
 
 #[test]
