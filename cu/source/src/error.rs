@@ -1,7 +1,7 @@
 //! Why something could not be fetched, or is refused.
 
 use ao_log::{AssignedError, FolderError, LogFault, Nonce};
-use ao_wire::{AssignmentId, Id, IdError, MessageId, ModuleId, ProcessId};
+use ao_wire::{AssignmentId, Id, MessageId, ModuleId, ProcessId};
 use thiserror::Error;
 
 /// Failure to fetch or to believe. Whatever concerns a log names process and nonce.
@@ -154,17 +154,6 @@ pub enum SourceError {
     NoProcess {
         /// The process.
         process: ProcessId,
-    },
-    /// Something that must be an id is none.
-    #[error("{what} is {found:?}")]
-    NotAnId {
-        /// What it is of.
-        what: &'static str,
-        /// What is there.
-        found: String,
-        /// Why.
-        #[source]
-        source: IdError,
     },
     /// Something that must be a number is none.
     #[error("{what} is {found:?}, expected a number")]

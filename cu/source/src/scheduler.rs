@@ -84,11 +84,6 @@ impl SchedulerClient {
         self.dialect == Dialect::Unit
     }
 
-    /// Its URL.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     /// A process' data item, its signature checked. `gateway` is asked if the scheduler's JSON does not give its bytes.
     ///
     /// # Errors
