@@ -59,7 +59,7 @@ pub const EXPORT_GAS: &str = "aorta:gas";
 ///
 /// # Units
 /// Gas.
-pub const GAS_SLACK: u64 = 1_000;
+pub const GAS_SLACK: u64 = 2_000;
 /// Exported name of memory 0, also if the guest exports it under a name of its own.
 pub const EXPORT_MEMORY: &str = "aorta:m";
 /// Exported name of what was the start function; the start section is removed.
