@@ -130,11 +130,11 @@ fn a_module_that_loops_before_its_first_message_is_broken_off_too() {
 }
 
 #[test]
-fn the_interpreter_is_broken_off_at_a_host_call() {
+fn the_interpreter_is_broken_off_in_a_loop_and_at_a_host_call() {
     let watch = Watch::default();
-    for engine in [Engine::Wasmi, Engine::Original] {
+    for (engine, endless) in [Engine::Wasmi, Engine::Original].into_iter().flat_map(|it| [(it, "loop"), (it, "host")]) {
         let mut machine = start(&module(engine, "").watched(&watch), &LIMITS);
-        let error = broken_off(&watch, || machine.step("host")).unwrap_err();
+        let error = broken_off(&watch, || machine.step(endless)).unwrap_err();
         assert!(matches!(error, MachineError::BrokenOff(BROKEN)), "{engine:?}: {error}");
     }
 }

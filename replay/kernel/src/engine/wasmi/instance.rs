@@ -10,8 +10,8 @@ use std::sync::Arc;
 use corosensei::stack::DefaultStack;
 use wasmi::errors::HostError;
 use wasmi::{
-    AsContextMut, Error, Extern, ExternType, Func, Global, Linker, Memory, Nullable, Ref, Store, StoreContextMut,
-    Table, TrapCode,
+    AsContextMut, Error, Extern, ExternType, Func, Global, Linker, Memory, Nullable, Ref, ResumableCall, Store,
+    StoreContextMut, Table, TrapCode,
 };
 
 use super::Compiled;
@@ -31,6 +31,8 @@ use crate::rewrite::{
 /// Native stack of each call from outside. The values of guests lie elsewhere; but each host call that calls the guest
 /// again, of which the counter admits 512, nests an interpreter.
 const NATIVE_STACK_BYTES: usize = 64 << 20;
+/// After how much of wasmi's fuel, some operators each, a call pauses to ask whether it was broken off. No result depends on it.
+const PAUSE_FUEL: u64 = 10_000_000;
 
 /// What host calls reach through the store.
 pub(super) struct Data {
@@ -41,7 +43,7 @@ pub(super) struct Data {
     depth: i32,
     /// Its gas counter: host calls alone charge.
     gas_left: i64,
-    /// Asked at each host call: nothing of the store can be changed from another thread.
+    /// Asked at each host call and pause: nothing of the store can be changed from another thread.
     breaker: Arc<Breaker>,
 }
 
@@ -103,6 +105,7 @@ impl Instance {
         let mut linker = link(&self.compiled, self.format)?;
         let mut store = Store::new(&self.compiled.engine, data);
         store.limiter(|data| &mut data.memory);
+        store.set_fuel(PAUSE_FUEL).map_err(failed)?;
         let memory = Hosted::lend(&mut store).map_err(failed)?;
         linker.define(HOSTED_MODULE, EXPORT_MEMORY, memory).map_err(failed)?;
         let instance = linker.instantiate_and_start(&mut store, &self.compiled.module).map_err(failed)?;
@@ -254,6 +257,12 @@ impl engine::Instance for Instance {
 }
 
 impl Data {
+    /// # Errors
+    /// The evaluation was broken off. The error does not matter: that is no outcome.
+    fn go_on(&self) -> Result<(), Error> {
+        self.breaker.check().map_err(|_| Error::host(Unwind(Interrupt::Trap(TrapKind::Other))))
+    }
+
     fn parts(&self) -> Arc<Parts> {
         Arc::clone(self.parts.as_ref().expect("guests run after instantiation"))
     }
@@ -302,10 +311,7 @@ fn link(compiled: &Compiled, format: ModuleFormat) -> Result<Linker<Data>, Start
         let call = resolve(import.module(), import.name(), &ty, format).ok_or_else(unknown)?;
         let bound = linker.func_new(import.module(), import.name(), ty, move |mut caller, inputs, outputs| {
             let parts = caller.data().parts();
-            if caller.data().breaker.check().is_err() {
-                // Of no matter which: what was broken off is no outcome.
-                return Err(Error::host(Unwind(Interrupt::Trap(TrapKind::Other))));
-            }
+            caller.data().go_on()?;
             serve(&call, &mut View { parts, store: caller.as_context_mut() }, inputs, outputs)
         });
         bound.map_err(failed)?;
@@ -337,12 +343,28 @@ impl View<'_> {
         let inputs: Vec<wasmi::Val> = args.iter().copied().map(to_value).collect();
         let results = function.ty(&self.store);
         let mut outputs: Vec<wasmi::Val> = results.results().iter().map(|ty| wasmi::Val::default_for_ty(*ty)).collect();
-        match function.call(&mut self.store, &inputs, &mut outputs) {
+        let call = function.call_resumable(&mut self.store, &inputs, &mut outputs);
+        match self.finish(call, &mut outputs) {
             Ok(()) => {
                 self.set_call_depth(depth);
                 Ok(outputs.first().and_then(from_value))
             }
             Err(error) => Err(self.interrupt(&error)),
+        }
+    }
+
+    /// Goes on with a call after each pause.
+    fn finish(&mut self, mut call: Result<ResumableCall, Error>, outputs: &mut [wasmi::Val]) -> Result<(), Error> {
+        loop {
+            match call? {
+                ResumableCall::Finished => return Ok(()),
+                ResumableCall::HostTrap(ended) => return Err(ended.into_host_error()),
+                ResumableCall::OutOfFuel(paused) => {
+                    self.store.data().go_on()?;
+                    self.store.set_fuel(paused.required_fuel().max(PAUSE_FUEL))?;
+                    call = paused.resume(&mut self.store, outputs);
+                }
+            }
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) use instance::Instance;
 
 use std::sync::Arc;
 
-use wasmi::{Config, Engine, ExternType};
+use wasmi::{CompilationMode, Config, Engine, ExternType};
 
 use crate::error::LoadError;
 use crate::profile::STACK_LIMIT;
@@ -52,6 +52,8 @@ impl Compiled {
 /// Translates a module whose memory is the host's.
 pub(super) fn compile(hosted: &[u8]) -> Result<Compiled, LoadError> {
     let mut config = Config::default();
+    // Fuel is what a call pauses by, see `instance`; where a function is translated on its first call, it cannot pause.
+    config.consume_fuel(true).compilation_mode(CompilationMode::Eager);
     config.set_max_recursion_depth(CALL_DEPTH_MAX).set_max_stack_height(STACK_BYTES_MAX);
     let engine = Engine::new(&config);
     let module = wasmi::Module::new(&engine, hosted).map_err(|error| LoadError::Compile(Arc::new(error)))?;
