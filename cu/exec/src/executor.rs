@@ -273,7 +273,7 @@ impl Shared {
 
     /// A process of its own, as it was after `at`.
     fn open(&self, process: ProcessId, at: Option<Nonce>) -> Result<Box<Hot>, ExecError> {
-        Hot::open(&self.store, &self.modules, process, at, None).map(Box::new)
+        Hot::open(&self.store, &self.modules, process, at).map(Box::new)
     }
 
     /// Counts and logs an evaluation that took too long for this host: it shows in no receipt.

@@ -6,7 +6,7 @@
 
 use ao_commit::{Outcome, Receipt};
 use ao_kernel::json::parse;
-use ao_kernel::message::dedup::Seen;
+use ao_kernel::message::dedup::Key;
 use ao_log::{Assignment, BlockHeight, LogEntry, Nonce, TimestampMs};
 use ao_replay::{SavedState, Session, StepReport, Ticked, resume, save};
 use ao_store::{Position, StepRecord, Store, StoreError};
@@ -36,14 +36,11 @@ struct Last {
 
 impl Hot {
     /// Brings a process into memory, as it was after `at`, or after the last stored result.
-    ///
-    /// `seen` is what an earlier session of the process had evaluated when its state was saved, if that is still known.
     pub(crate) fn open(
         store: &Store,
         modules: &Modules,
         process: ProcessId,
         at: Option<Nonce>,
-        seen: Option<(Nonce, Seen)>,
     ) -> Result<Self, ExecError> {
         let setup = modules.setup(store, process)?;
         let last = store.last_position(process).of(process)?.map(|position| position.nonce);
@@ -53,16 +50,8 @@ impl Hot {
             let session = Session::start(setup, Nonce(0)).of(process)?;
             return Self { process, session, last: None, unsaved: 0 }.replay(store, until);
         };
-        let (first, nonce) = (Nonce(saved.nonce.0 + 1), saved.nonce);
-        let mut session = resume(setup, &saved).of(process)?;
-        match seen.filter(|(at, _)| *at == nonce) {
-            Some((_, seen)) => session.remember(seen),
-            None => {
-                for entry in store.entries(process, Nonce(0), first).of(process)? {
-                    session.skip(&entry.of(process)?).of(process)?;
-                }
-            }
-        }
+        let nonce = saved.nonce;
+        let session = resume(setup, &saved).of(process)?;
         let record = stored(store, process, nonce)?.ok_or(ExecError::NoEntry { process, nonce })?;
         let entry = entry(store, process, nonce)?;
         let receipt = receipt(&record)?;
@@ -86,6 +75,7 @@ impl Hot {
             })?;
             reached.0 += 1;
         }
+        self.session.forget_evaluated();
         if reached < end { Err(ExecError::NoEntry { process, nonce: reached }) } else { Ok(self) }
     }
 
@@ -103,12 +93,23 @@ impl Hot {
             None => None,
         };
         loop {
-            let report = self.session.step_assigned(entry, assigned.as_ref()).of(process)?;
+            let mut asked = Ok(None);
+            let report = self.session.step_assigned(entry, assigned.as_ref(), |key| {
+                asked = match key {
+                    Key::Id(id) => store.evaluated_id(process, *id),
+                    Key::Content(content) => store.evaluated_content(process, *content),
+                };
+                // In a past that is evaluated again the store knows the future too.
+                matches!(asked, Ok(Some(first)) if first < entry.nonce)
+            });
+            asked.of(process)?;
+            let report = report.of(process)?;
             let place = place(&report, entry);
             let record = StepRecord {
                 process,
                 position: Position { nonce: report.nonce, tick: report.receipt.tick },
                 message: report.message,
+                content: report.key.and_then(|key| if let Key::Content(hash) = key { Some(hash) } else { None }),
                 assignment: Id(report.receipt.assignment_id).into(),
                 timestamp: place.timestamp,
                 block_height: place.block_height,

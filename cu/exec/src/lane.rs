@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ao_kernel::Fork;
-use ao_kernel::message::dedup::Seen;
 use ao_log::Nonce;
 use ao_replay::ReplayError;
 use ao_store::StepRecord;
@@ -43,7 +42,7 @@ pub(crate) enum Job {
 pub(crate) struct Lane {
     pub(crate) process: ProcessId,
     queue: Mutex<Queue>,
-    state: Mutex<State>,
+    hot: Mutex<Option<Box<Hot>>>,
     /// When it was last asked for anything but rest, on the executor's own count.
     pub(crate) used: AtomicU64,
     /// Bytes of memory it takes.
@@ -59,18 +58,11 @@ struct Queue {
     retiring: bool,
 }
 
-#[derive(Default)]
-struct State {
-    hot: Option<Box<Hot>>,
-    /// What the process had evaluated when it was last saved and given up, and at which nonce.
-    seen: Option<(Nonce, Seen)>,
-}
-
 impl Lane {
     pub(crate) fn new(process: ProcessId) -> Self {
         let zero = || AtomicU64::new(0);
         let (used, resident) = (zero(), zero());
-        Self { process, queue: Mutex::default(), state: Mutex::default(), used, resident }
+        Self { process, queue: Mutex::default(), hot: Mutex::default(), used, resident }
     }
 
     /// Asks for something; whether somebody must now be sent to this lane.
@@ -96,15 +88,15 @@ impl Lane {
     /// One turn: the first job, or a slice of it. Whether there is more to do.
     pub(crate) fn turn(&self, shared: &Shared) -> bool {
         let Some(job) = self.queue().jobs.pop_front() else { return false };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = catch_unwind(AssertUnwindSafe(|| self.work(shared, &mut state, job)));
+        let mut hot = self.hot.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = catch_unwind(AssertUnwindSafe(|| self.work(shared, &mut hot, job)));
         if done.is_err() {
             // Whoever waits learns it by the reply that was dropped.
             tracing::error!(process = %self.process, "a fault in the unit broke an evaluation off");
-            *state = State::default();
+            *hot = None;
         }
-        let resident = state.hot.as_ref().map_or(0, |hot| hot.session.resident_bytes());
-        drop(state);
+        let resident = hot.as_ref().map_or(0, |hot| hot.session.resident_bytes());
+        drop(hot);
         shared.account(self, resident);
         if let Some(rest) = done.unwrap_or_default() {
             self.queue().jobs.push_front(rest);
@@ -115,18 +107,18 @@ impl Lane {
     }
 
     /// Does a job; gives back what is left of it.
-    fn work(&self, shared: &Shared, state: &mut State, job: Job) -> Option<Job> {
+    fn work(&self, shared: &Shared, hot: &mut Option<Box<Hot>>, job: Job) -> Option<Job> {
         match job {
             Job::Advance { to, reply } => {
                 // Nobody waits any more: what others wait for is in their own jobs.
                 if reply.is_closed() {
                     return None;
                 }
-                match self.advance(shared, state, to) {
+                match self.advance(shared, hot, to) {
                     Ok(true) => answer(reply, Ok(())),
                     Ok(false) => return Some(Job::Advance { to, reply }),
                     Err(error) => {
-                        *state = State::default();
+                        *hot = None;
                         shared.note(&error);
                         self.give_up(&error);
                         answer(reply, Err(error));
@@ -134,30 +126,25 @@ impl Lane {
                 }
             }
             Job::Fork { reply } => {
-                let fork = self.hot(shared, state).and_then(|hot| fork(hot, self.process));
+                let fork = self.open(shared, hot).and_then(|hot| fork(hot, self.process));
                 let fork = fork.inspect_err(|error| shared.note(error));
                 answer(reply, fork);
             }
             Job::Memory { reply } => {
-                let memory = self.hot(shared, state).map(Snapshot::of);
+                let memory = self.open(shared, hot).map(Snapshot::of);
                 let memory = memory.inspect_err(|error| shared.note(error));
                 answer(reply, memory);
             }
             Job::Rest { evict, reply } => {
-                let saved = state.hot.as_mut().map_or(Ok(()), |hot| save(shared, hot));
+                let saved = hot.as_mut().map_or(Ok(()), |hot| save(shared, hot));
                 if let Err(error) = &saved {
                     tracing::warn!(process = %self.process, %error, "a state cannot be saved");
                 }
                 if evict {
                     self.queue().retiring = false;
                 }
-                if evict
-                    && self.queue().jobs.is_empty()
-                    && let Some(hot) = state.hot.take()
-                {
-                    // The state is in the log too: without a checkpoint it is merely dearer to bring back.
-                    let nonce = hot.last_nonce().filter(|_| saved.is_ok());
-                    state.seen = nonce.map(|nonce| (nonce, hot.session.into_seen()));
+                // The state is in the log too: without a checkpoint it is merely dearer to bring back.
+                if evict && self.queue().jobs.is_empty() && hot.take().is_some() {
                     shared.counts.evicted.fetch_add(1, Ordering::Relaxed);
                 }
                 if let Some(reply) = reply {
@@ -188,9 +175,9 @@ impl Lane {
     }
 
     /// A slice of evaluation; whether `to` was reached.
-    fn advance(&self, shared: &Shared, state: &mut State, to: Nonce) -> Result<bool, ExecError> {
+    fn advance(&self, shared: &Shared, hot: &mut Option<Box<Hot>>, to: Nonce) -> Result<bool, ExecError> {
         let process = self.process;
-        let hot = self.hot(shared, state)?;
+        let hot = self.open(shared, hot)?;
         let next = hot.session.next_nonce();
         if next > to {
             return Ok(true);
@@ -216,6 +203,7 @@ impl Lane {
         }
         // What came before a step that cannot be made is not made again for it.
         keep(shared, process, &mut records)?;
+        hot.session.forget_evaluated();
         if let Some(error) = failed {
             return Err(error);
         }
@@ -229,10 +217,9 @@ impl Lane {
     }
 
     /// The process in memory.
-    fn hot<'s>(&self, shared: &Shared, state: &'s mut State) -> Result<&'s mut Hot, ExecError> {
-        let State { hot, seen } = state;
+    fn open<'h>(&self, shared: &Shared, hot: &'h mut Option<Box<Hot>>) -> Result<&'h mut Hot, ExecError> {
         if hot.is_none() {
-            *hot = Some(Box::new(Hot::open(&shared.store, &shared.modules, self.process, None, seen.take())?));
+            *hot = Some(Box::new(Hot::open(&shared.store, &shared.modules, self.process, None)?));
             shared.counts.opened.fetch_add(1, Ordering::Relaxed);
         }
         Ok(hot.as_mut().expect("opened just above"))

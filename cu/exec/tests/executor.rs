@@ -11,11 +11,11 @@ use std::time::Duration;
 use ao_commit::CheckpointPolicy;
 use ao_exec::{DryRun, ExecError, Executor, Options};
 use ao_kernel::{Module, Tracker};
-use ao_log::Nonce;
+use ao_log::{Assigned, Nonce};
 use ao_replay::{ReplayError, Session, Setup};
 use ao_store::{Query, Store, TwinDisk};
-use ao_tests::{Guest, LogBuilder};
-use ao_wire::ProcessId;
+use ao_tests::{Guest, LogBuilder, item};
+use ao_wire::{DataItem, Id, MessageId, ProcessId, Signer};
 
 const MESSAGES: u64 = 90;
 
@@ -42,12 +42,43 @@ fn log(number: u32, messages: u64) -> LogBuilder {
     // Some have crons: with entries a second apart two ticks before most of them.
     let crons = [("Cron-Interval", "1-second"), ("Cron-Tag-Action", "Tick!"), ("Cron-Interval", "1-second")];
     let log = LogBuilder::tagged(&guest, if number % 4 == 1 { &crons } else { &[] }, number);
-    (0..messages).fold(log, |log, message| log.message(&format!("message {message}")))
+    (0..messages).fold(log, |mut log, message| {
+        match message {
+            // What another process sent, signed anew each time.
+            _ if message % 10 == 7 => {
+                let signer = Signer::ed25519(&[100 + message as u8; 32]);
+                let tags = [("From-Process", "x"), ("Type", "Message"), ("Data-Protocol", "ao")];
+                let data = (message / 20).to_string();
+                log.push(item(&signer, Some(log.process_id().id()), &tags, data.as_bytes()));
+            }
+            _ if message % 20 == 13 => log.push_assignment(id(&elsewhere()), &[]),
+            // A message of this very log.
+            _ if message % 20 == 16 => log.push_assignment(id(log.entries()[2].message.as_ref().unwrap()), &[]),
+            _ => return log.message(&format!("message {message}")),
+        }
+        log
+    })
+}
+
+/// An item that is in no log.
+fn elsewhere() -> Vec<u8> {
+    item(&Signer::ed25519(&[99; 32]), None, &[("Some", "Tag")], b"elsewhere")
+}
+
+fn id(bytes: &[u8]) -> Id {
+    DataItem::parse(bytes).unwrap().id()
+}
+
+/// What the entries of a log assign.
+fn assigned(log: &LogBuilder) -> Vec<(MessageId, Vec<u8>)> {
+    let items = [elsewhere(), log.entries()[2].message.clone().unwrap()];
+    items.map(|item| (id(&item).into(), Assigned::Item(item).encode().unwrap())).into()
 }
 
 fn keep(store: &Store, log: &LogBuilder) {
     store.put_module(log.module()).unwrap();
     store.put_process(log.process_id(), log.process()).unwrap();
+    store.put_assigned(&assigned(log)).unwrap();
     store.put_entries(log.process_id(), log.entries()).unwrap();
 }
 
@@ -77,10 +108,14 @@ fn alone(log: &LogBuilder) -> Vec<Vec<u8>> {
     let loaded = Module::load(&module.wasm, format.value.parse().unwrap(), None).unwrap();
     let setup = Setup::new(log.process(), &module.meta, loaded, CheckpointPolicy::default(), Tracker::Best).unwrap();
     let mut session = Session::start(setup, Nonce(0)).unwrap();
+    let assigned: Vec<_> =
+        assigned(log).into_iter().map(|(id, bytes)| (id, Assigned::decode(&bytes).unwrap())).collect();
     let mut receipts = Vec::new();
     for entry in log.entries() {
+        let elsewhere = entry.elsewhere(log.process_id());
+        let elsewhere = assigned.iter().find(|(id, _)| Some(*id) == elsewhere).map(|(_, assigned)| assigned);
         loop {
-            let step = session.step(entry).unwrap();
+            let step = session.step_assigned(entry, elsewhere, |_| false).unwrap();
             receipts.push(step.receipt.encode().to_vec());
             if step.tick.is_none() {
                 break;

@@ -94,6 +94,7 @@ mod tests {
             process: ao_wire::Id([0; 32]).into(),
             position: place,
             message: ao_wire::Id([0; 32]).into(),
+            content: None,
             assignment: ao_wire::Id([0; 32]).into(),
             timestamp: TimestampMs(1_700_000_000_000),
             block_height: ao_log::BlockHeight(0),

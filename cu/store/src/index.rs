@@ -18,7 +18,7 @@ pub(crate) const FILE: &str = "index.redb";
 /// Empty; it is there once the index was made whole.
 const COMPLETE: &str = "index.complete";
 /// Version of the whole store.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 pub(crate) type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -34,6 +34,8 @@ pub(crate) const ASSIGNED: Bytes = TableDefinition::new("assigned");
 pub(crate) const STEPS: Bytes = TableDefinition::new("steps");
 /// process ‖ message or assignment id → position.
 pub(crate) const IDS: Bytes = TableDefinition::new("ids");
+/// process ‖ message id or hash of its content → position; ids only where `ids` says something else of them.
+pub(crate) const EVALUATED: Bytes = TableDefinition::new("evaluated");
 /// process ‖ timestamp ‖ position → nothing.
 pub(crate) const TIMES: Bytes = TableDefinition::new("times");
 /// process ‖ nonce → where a checkpoint is.
@@ -115,14 +117,10 @@ impl Index {
             if found != VERSION {
                 return Err(StoreError::Version { found, known: VERSION });
             }
-            // A store made before there was this table has nothing to keep in it yet.
-            return match self.snapshot(ASSIGNED) {
-                Ok(_) => Ok(()),
-                Err(_) => self.write(|write| open(write, ASSIGNED).map(drop)),
-            };
+            return Ok(());
         }
         self.write(|write| {
-            for table in [PROCESSES, MODULES, ASSIGNED, STEPS, IDS, TIMES, CHECKPOINTS, IMPORTS, UNITS] {
+            for table in [PROCESSES, MODULES, ASSIGNED, STEPS, IDS, EVALUATED, TIMES, CHECKPOINTS, IMPORTS, UNITS] {
                 open(write, table)?;
             }
             write.open_table(PACKS).map_err(failed("packs cannot be opened"))?;

@@ -5,10 +5,10 @@
 //! Invariant: a result never changes, and is found by message, by assignment and by place as soon as it is durable.
 
 use ao_log::{Nonce, TimestampMs};
-use ao_wire::{Id, ProcessId};
+use ao_wire::{DeepHash, Id, ProcessId};
 use redb::ReadableTable as _;
 
-use crate::index::{self, IDS, STEPS, TIMES, failed};
+use crate::index::{self, EVALUATED, IDS, STEPS, TIMES, failed};
 use crate::rows::{self, Blob, INLINE_BYTES_MAX, Position, StepRecord};
 use crate::store::Core;
 use crate::{Store, StoreError};
@@ -87,7 +87,7 @@ impl Store {
             core.index.write(|write| {
                 core.bodies.commit(write, &ends)?;
                 let (mut table, mut ids) = (index::open(write, STEPS)?, index::open(write, IDS)?);
-                let mut times = index::open(write, TIMES)?;
+                let (mut times, mut evaluated) = (index::open(write, TIMES)?, index::open(write, EVALUATED)?);
                 for (step, row) in steps.iter().zip(&rows) {
                     let (process, position) = (step.process, step.position);
                     let key = rows::step_key(process, position);
@@ -106,14 +106,14 @@ impl Store {
                     if position.tick > 0 {
                         continue;
                     }
-                    for id in [step.message.id(), step.assignment.id()] {
-                        let key = rows::id_key(process, id);
-                        // A message assigned twice is answered by its first evaluation; the second has its assignment's id.
-                        if ids.get(&key[..]).map_err(failed("a row cannot be read"))?.is_none() {
-                            let position = rows::encode_position(position);
-                            ids.insert(&key[..], &position[..]).map_err(failed("a row cannot be written"))?;
-                        }
-                    }
+                    // A message assigned twice is answered by its first evaluation; the second has its assignment's id.
+                    let message = rows::id_key(process, step.message.id());
+                    let is_found_by_id = put_first(&mut ids, &message, position)?;
+                    put_first(&mut ids, &rows::id_key(process, step.assignment.id()), position)?;
+                    match step.content {
+                        Some(content) => put_first(&mut evaluated, &rows::content_key(process, content), position)?,
+                        None => is_found_by_id || put_first(&mut evaluated, &message, position)?,
+                    };
                 }
                 Ok(())
             })
@@ -130,6 +130,33 @@ impl Store {
             row.map(|row| Position::decode(&row).ok_or(StoreError::Row { table: "ids" })).transpose()
         })?;
         position.map_or(Ok(None), |position| self.result_at(process, position))
+    }
+
+    /// The nonce of the first message that is known by this id.
+    ///
+    /// # Errors
+    /// The host's trouble, or damage.
+    pub fn evaluated_id(&self, process: ProcessId, message: Id) -> Result<Option<Nonce>, StoreError> {
+        let found = self.result(process, message)?;
+        if let Some(step) = found.filter(|step| step.message.id() == message && step.content.is_none()) {
+            return Ok(Some(step.position.nonce));
+        }
+        self.evaluated(&rows::id_key(process, message))
+    }
+
+    /// The nonce of the first message that is known by this hash of its content.
+    ///
+    /// # Errors
+    /// The host's trouble, or damage.
+    pub fn evaluated_content(&self, process: ProcessId, content: DeepHash) -> Result<Option<Nonce>, StoreError> {
+        self.evaluated(&rows::content_key(process, content))
+    }
+
+    fn evaluated(&self, key: &[u8]) -> Result<Option<Nonce>, StoreError> {
+        let row = self.with(|core| core.index.get(EVALUATED, key))?;
+        let position =
+            row.map(|row| Position::decode(&row).ok_or(StoreError::Row { table: "evaluated" })).transpose()?;
+        Ok(position.map(|position| position.nonce))
     }
 
     /// The step at a place.
@@ -260,6 +287,19 @@ impl Core {
         step.result_json = self.unblob(blob)?;
         Ok(step)
     }
+}
+
+/// Sets a row if there is none; whether there was none.
+fn put_first(
+    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    key: &[u8],
+    position: Position,
+) -> Result<bool, StoreError> {
+    let is_new = table.get(key).map_err(failed("a row cannot be read"))?.is_none();
+    if is_new {
+        table.insert(key, &rows::encode_position(position)[..]).map_err(failed("a row cannot be written"))?;
+    }
+    Ok(is_new)
 }
 
 fn after_position(position: Position) -> Option<Position> {

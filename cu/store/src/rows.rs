@@ -7,16 +7,17 @@
 use std::fmt;
 
 use ao_log::{BlockHeight, Nonce, TimestampMs};
-use ao_wire::{AssignmentId, Id, MessageId, ProcessId};
+use ao_wire::{AssignmentId, DeepHash, Id, MessageId, ProcessId};
 
 use crate::StoreError;
 use crate::pack::Pointer;
 
 /// Values up to this size stand in the index itself, larger ones in `bodies/`.
 pub(crate) const INLINE_BYTES_MAX: usize = 4096;
-const STEP_VERSION: u8 = 1;
+const STEP_VERSION: u8 = 2;
 const FAILED: u8 = 1;
 const CRON: u8 = 2;
+const CONTENT: u8 = 4;
 
 /// A place among the results of a process: a nonce, and which of the cron ticks that follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -64,6 +65,8 @@ pub struct StepRecord {
     pub position: Position,
     /// The message, or the process at its own nonce; for a tick whatever names it.
     pub message: MessageId,
+    /// The hash by which the message is known, if that is not its id.
+    pub content: Option<DeepHash>,
     /// The assignment; for a tick that of the nonce before it.
     pub assignment: AssignmentId,
     /// The message's time.
@@ -125,6 +128,11 @@ pub(crate) fn id_key(process: ProcessId, id: Id) -> [u8; 64] {
     joined(process, &id.0)
 }
 
+/// `process ‖ hash of content`.
+pub(crate) fn content_key(process: ProcessId, content: DeepHash) -> [u8; 80] {
+    joined(process, &content)
+}
+
 /// `process ‖ timestamp ‖ position`.
 pub(crate) fn time_key(process: ProcessId, time: TimestampMs, position: Position) -> [u8; 52] {
     let mut tail = [0; 20];
@@ -163,9 +171,11 @@ pub(crate) fn encode_step(step: &StepRecord, result: &Blob) -> Result<Vec<u8>, S
     let cron = step.cron.as_deref().unwrap_or_default();
     let cron_bytes = u8::try_from(cron.len()).map_err(|_| too_long("cron"))?;
     let receipt_bytes = u16::try_from(step.receipt.len()).map_err(|_| too_long("receipt"))?;
-    let flags = if step.failed { FAILED } else { 0 } | if step.cron.is_some() { CRON } else { 0 };
+    let flags = [(step.failed, FAILED), (step.cron.is_some(), CRON), (step.content.is_some(), CONTENT)];
+    let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, flag)| flags | flag);
     let mut out = vec![STEP_VERSION, flags];
     out.extend_from_slice(step.message.id().as_bytes());
+    out.extend(step.content.iter().flatten());
     out.extend_from_slice(step.assignment.id().as_bytes());
     out.extend_from_slice(&step.timestamp.0.to_le_bytes());
     out.extend_from_slice(&step.block_height.0.to_le_bytes());
@@ -182,6 +192,7 @@ pub(crate) fn decode_step(process: ProcessId, position: Position, row: &[u8]) ->
     let mut rest = row;
     let [STEP_VERSION, flags] = take(&mut rest)? else { return None };
     let message: MessageId = Id(take(&mut rest)?).into();
+    let content = if flags & CONTENT != 0 { Some(take(&mut rest)?) } else { None };
     let assignment: AssignmentId = Id(take(&mut rest)?).into();
     let timestamp = TimestampMs(u64::from_le_bytes(take(&mut rest)?));
     let block_height = BlockHeight(u64::from_le_bytes(take(&mut rest)?));
@@ -195,6 +206,7 @@ pub(crate) fn decode_step(process: ProcessId, position: Position, row: &[u8]) ->
         process,
         position,
         message,
+        content,
         assignment,
         timestamp,
         block_height,
@@ -203,7 +215,7 @@ pub(crate) fn decode_step(process: ProcessId, position: Position, row: &[u8]) ->
         receipt: receipt.to_vec(),
         result_json: Vec::new(),
     };
-    (flags & !(FAILED | CRON) == 0).then_some(())?;
+    (flags & !(FAILED | CRON | CONTENT) == 0).then_some(())?;
     Some((step, Blob::take(blob)?))
 }
 

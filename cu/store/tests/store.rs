@@ -92,6 +92,34 @@ fn a_message_assigned_twice_keeps_its_first_result_and_each_assignment_its_own()
 }
 
 #[test]
+fn the_first_message_of_an_id_or_content_is_found_whatever_else_has_that_id() {
+    let (_, store) = store();
+    let process = process(1);
+    let mut steps: Vec<_> = (0..8).map(|nonce| step(1, nonce)).collect();
+    // Known by its content, then the same content under another id.
+    (steps[1].content, steps[2].content) = (Some([7; 48]), Some([7; 48]));
+    // The item of the first, which is not known by its id, assigned twice.
+    (steps[3].message, steps[4].message) = (steps[1].message, steps[1].message);
+    // An assignment that is itself assigned, twice.
+    steps[5].message = steps[0].assignment.id().into();
+    steps[6].message = steps[5].message;
+    // An ordinary message, assigned.
+    steps[7].message = steps[0].message;
+    for step in &steps {
+        store.put_results(std::slice::from_ref(step)).unwrap();
+    }
+    assert_eq!(store.evaluated_content(process, [7; 48]).unwrap(), Some(Nonce(1)));
+    assert_eq!(store.evaluated_content(process, [8; 48]).unwrap(), None);
+    let found = |id: Id| store.evaluated_id(process, id).unwrap();
+    assert_eq!(found(steps[0].message.id()), Some(Nonce(0)));
+    assert_eq!(found(steps[1].message.id()), Some(Nonce(3)));
+    assert_eq!(found(steps[2].message.id()), None);
+    assert_eq!(found(steps[5].message.id()), Some(Nonce(5)));
+    assert_eq!(found(steps[1].assignment.id()), None);
+    assert_eq!(store.result_at(process, Position::of(Nonce(2))).unwrap().as_ref(), Some(&steps[2]));
+}
+
+#[test]
 fn a_stored_result_never_changes() {
     let (_, store) = store();
     store.put_results(&[step(1, 1)]).unwrap();

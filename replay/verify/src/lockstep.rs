@@ -64,10 +64,10 @@ impl Lockstep {
 
     /// As [`Session::step_assigned`]; both must come to the same.
     pub(crate) fn step(&mut self, entry: &LogEntry, assigned: Option<&Assigned>) -> Result<StepReport, ReplayError> {
-        let report = self.session.step_assigned(entry, assigned)?;
+        let report = self.session.step_assigned(entry, assigned, |_| false)?;
         self.last = Some((report.nonce, report.receipt.tick, report.message));
         let Some(second) = &mut self.second else { return Ok(report) };
-        let other = second.step_assigned(entry, assigned)?;
+        let other = second.step_assigned(entry, assigned, |_| false)?;
         let engines = [self.session.engine(), second.engine()];
         let counted = !engines.contains(&Engine::Original);
         let results = [&report, &other].map(|it| result(it, counted || !second.shows_gas()));

@@ -10,7 +10,7 @@ use ao_commit::{
 };
 use ao_kernel::cron::Course;
 use ao_kernel::guest::Val;
-use ao_kernel::message::dedup;
+use ao_kernel::message::dedup::{Key, Seen};
 use ao_kernel::message::{Item, Message, Shown, needs_process_of_old};
 use ao_kernel::profile::Profile;
 use ao_kernel::result::Evaluated;
@@ -29,7 +29,7 @@ pub struct Session {
     pub(crate) setup: Setup,
     pub(crate) machine: Machine,
     tree: MemoryTree,
-    seen: dedup::Seen,
+    seen: Seen,
     chain: ReceiptChain,
     /// How far the log has come, if the process has crons; `None` before the first entry.
     pub(crate) course: Option<Course>,
@@ -50,6 +50,8 @@ pub struct StepReport {
     pub tick: Option<Ticked>,
     /// Id of the message, or of the process at its own nonce 0 and at its ticks.
     pub message: MessageId,
+    /// What the message is known by from now on; a tick by nothing.
+    pub key: Option<Key>,
     /// The receipt, which says how the step ended.
     pub receipt: Receipt,
     /// Hash of the receipt.
@@ -89,7 +91,7 @@ impl Session {
     /// A process as it was after `last`, from what `commit` and the memory gave then.
     ///
     /// `course` is how far the log had come, for a process with crons. Entries up to that nonce must then be given to
-    /// `skip`, for the duplicates among the later ones.
+    /// `skip`, for the duplicates among the later ones; or whoever makes steps knows what was evaluated before.
     ///
     /// # Errors
     /// A state that does not fit, or the host's trouble.
@@ -113,7 +115,7 @@ impl Session {
             setup,
             machine,
             tree,
-            seen: dedup::Seen::default(),
+            seen: Seen::default(),
             chain,
             course: None,
             gap: None,
@@ -143,7 +145,7 @@ impl Session {
         };
         let item = elsewhere.map(bare);
         with_message(setup, entry, item, |message| {
-            seen.is_duplicate(message);
+            seen.is_duplicate(message, message.key(), |_| false);
             Ok(())
         })
     }
@@ -153,15 +155,21 @@ impl Session {
     /// # Errors
     /// As [`step_assigned`](Self::step_assigned).
     pub fn step(&mut self, entry: &LogEntry) -> Result<StepReport, ReplayError> {
-        self.step_assigned(entry, None)
+        self.step_assigned(entry, None, |_| false)
     }
 
     /// Makes the next step on the way to the next entry: a cron tick that is due before it, else its own, after which
-    /// `tick` of the report is `None`. `assigned` is the transaction it assigns, if it does not hold that.
+    /// `tick` of the report is `None`. `assigned` is the transaction it assigns, if it does not hold that. `earlier` says
+    /// whether a message known by a key was evaluated before all that this session remembers.
     ///
     /// # Errors
     /// An entry that makes no message, or is not the next; the host's trouble. A failing guest is no error.
-    pub fn step_assigned(&mut self, entry: &LogEntry, assigned: Option<&Assigned>) -> Result<StepReport, ReplayError> {
+    pub fn step_assigned(
+        &mut self,
+        entry: &LogEntry,
+        assigned: Option<&Assigned>,
+        earlier: impl FnOnce(&Key) -> bool,
+    ) -> Result<StepReport, ReplayError> {
         if entry.nonce != self.next_nonce() {
             let (expected, actual) = (self.chain.next_nonce(), entry.nonce.0);
             return Err(ChainError::WrongNonce { expected, actual }.into());
@@ -169,7 +177,7 @@ impl Session {
         if let Some(tick) = self.next_tick(entry)? {
             return self.step_tick(entry.nonce, tick);
         }
-        let report = self.step_entry(entry, assigned)?;
+        let report = self.step_entry(entry, assigned, earlier)?;
         self.gap = None;
         self.last_assignment = report.receipt.assignment_id;
         self.pass(entry)?;
@@ -177,28 +185,35 @@ impl Session {
     }
 
     /// Applies the next entry.
-    fn step_entry(&mut self, entry: &LogEntry, assigned: Option<&Assigned>) -> Result<StepReport, ReplayError> {
+    fn step_entry(
+        &mut self,
+        entry: &LogEntry,
+        assigned: Option<&Assigned>,
+        earlier: impl FnOnce(&Key) -> bool,
+    ) -> Result<StepReport, ReplayError> {
         let Self { setup, machine, seen, json, .. } = self;
         let elsewhere = assigned.map(|assigned| Elsewhere::new(entry, assigned)).transpose()?;
         let item = elsewhere.as_ref().map(Elsewhere::item);
-        let (message_id, assignment_id, step) = with_message(setup, entry, item, |message| {
+        let (message_id, key, assignment_id, step) = with_message(setup, entry, item, |message| {
             if entry.nonce == Nonce(0) {
                 show_process_of_old(setup, machine, entry, message)?;
             }
             json.clear();
             message.write(json);
-            let step = if seen.is_duplicate(message) {
+            let key = message.key();
+            let step = if seen.is_duplicate(message, key, earlier) {
                 None
             } else {
                 Some(machine.step(text(json)).map_err(|source| ReplayError::Machine { nonce: entry.nonce, source })?)
             };
             let assignment = parse(entry.nonce, &entry.assignment)?;
-            Ok((MessageId::from(message.item().id), assignment.id().0, step))
+            Ok((MessageId::from(message.item().id), key, assignment.id().0, step))
         })?;
         let end = step.map_or_else(|| (Evaluated::duplicate(), Outcome::SkippedDuplicate, 0), ended);
         let due = self.setup.policy.root_due(entry.nonce.0);
         let state_root = if due { Some(self.commit()?.0.state_root) } else { None };
-        self.report((entry.nonce, 0, assignment_id), message_id, None, end, state_root)
+        let report = self.report((entry.nonce, 0, assignment_id), message_id, None, end, state_root)?;
+        Ok(StepReport { key, ..report })
     }
 
     /// Adds a step to the chain. Its place is nonce, tick and assignment; its end result, outcome and gas.
@@ -221,7 +236,7 @@ impl Session {
             state_root,
         })?;
         let (receipt_hash, result_json) = (self.chain.head(), evaluated.result_json);
-        Ok(StepReport { nonce, tick: ticked, message, receipt, receipt_hash, result_json })
+        Ok(StepReport { nonce, tick: ticked, message, key: None, receipt, receipt_hash, result_json })
     }
 
     /// Commits to the state as it is now, whether or not a receipt is due, and gives what it takes to resume.
@@ -274,14 +289,9 @@ impl Session {
         Nonce(self.chain.next_nonce())
     }
 
-    /// What was evaluated, for a session that is resumed after this one's last step: in place of [`Session::skip`].
-    pub fn into_seen(self) -> dedup::Seen {
-        self.seen
-    }
-
-    /// Takes what [`Session::into_seen`] gave.
-    pub fn remember(&mut self, seen: dedup::Seen) {
-        self.seen = seen;
+    /// Forgets which messages were evaluated: from now on whoever makes steps must know them.
+    pub fn forget_evaluated(&mut self) {
+        self.seen.clear();
     }
 
     /// About how much memory this takes.

@@ -25,6 +25,7 @@ pub(crate) fn step(number: u8, nonce: u64) -> StepRecord {
         process: process(number),
         position: Position::of(Nonce(nonce)),
         message: id(1).into(),
+        content: None,
         assignment: id(2).into(),
         timestamp: TimestampMs(1000 + nonce),
         block_height: BlockHeight(77),

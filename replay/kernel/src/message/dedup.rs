@@ -111,13 +111,23 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Remembers a message, and says whether it is a duplicate of one before it and must be skipped.
-    pub fn is_duplicate(&mut self, message: &Message<'_>) -> bool {
-        let Some(key) = message.key() else {
-            return false;
-        };
-        let is_new = self.keys.insert(key);
-        !is_new && message.is_checked(&key)
+    /// Remembers a message of this key, and says whether it is a duplicate of one before it and must be skipped. `earlier`
+    /// says whether one was evaluated before all that are remembered here.
+    pub fn is_duplicate(
+        &mut self,
+        message: &Message<'_>,
+        key: Option<Key>,
+        earlier: impl FnOnce(&Key) -> bool,
+    ) -> bool {
+        key.is_some_and(|key| {
+            let is_new = self.keys.insert(key);
+            message.is_checked(&key) && (!is_new || earlier(&key))
+        })
+    }
+
+    /// Forgets all, for a session that can ask somebody else.
+    pub fn clear(&mut self) {
+        self.keys.clear();
     }
 
     /// The keys in ascending order: ids, then content hashes.

@@ -204,7 +204,7 @@ fn an_entry_is_taken_for_what_the_scheduler_makes_of_it() {
 fn only_pushed_and_assigned_messages_are_duplicates() {
     let pushed = [Tag::new("From-Process", "p")];
     let mut seen = Seen::default();
-    let mut skips = |message: Message<'_>| seen.is_duplicate(&message);
+    let mut skips = |message: Message<'_>| seen.is_duplicate(&message, message.key(), |_| false);
     assert!(!skips(Message::Scheduled(item(1, &[], b"a"), assignment())));
     assert!(!skips(Message::Scheduled(item(1, &[], b"a"), assignment())), "a user's message is never skipped");
     assert!(skips(Message::Assigned(item(1, &[], b"a"), assignment())), "an assigned item was a message before");
@@ -218,6 +218,24 @@ fn only_pushed_and_assigned_messages_are_duplicates() {
     assert!(!skips(Message::Scheduled(item(4, &pushed, b"b"), assignment())));
     let rebuilt: Seen = seen.keys().copied().collect();
     assert_eq!(rebuilt, seen);
+}
+
+#[test]
+fn what_was_evaluated_earlier_is_asked_for_only_where_it_matters() {
+    let pushed = [Tag::new("From-Process", "p")];
+    let mut seen = Seen::default();
+    let mut skips = |message: Message<'_>| {
+        let mut asked = None;
+        let skips = seen.is_duplicate(&message, message.key(), |key| {
+            asked = Some(*key);
+            true
+        });
+        assert_eq!(skips, asked.is_some());
+        asked
+    };
+    assert_eq!(skips(Message::Scheduled(item(1, &[], b"a"), assignment())), None);
+    assert!(matches!(skips(Message::Scheduled(item(1, &pushed, b"a"), assignment())), Some(Key::Content(_))));
+    assert_eq!(skips(Message::Assigned(item(2, &[], b"a"), assignment())), Some(Key::Id(item(2, &[], b"a").id)));
 }
 
 #[test]
