@@ -164,10 +164,11 @@ fn lower_address(body: &mut Body, facts: &mut Facts<'_>, it: &Access) {
 /// Turns the address on top into 32 bits, or traps as an access out of bounds does.
 ///
 /// By a branch that is never taken, which keeps the check off the path from one pointer to the next: a clamp costs two
-/// cycles there, and an Eval of aos 15 %.
+/// cycles there, and an Eval of aos 15 %. The address is compared with its own lower half, which the access needs anyway:
+/// looking at the upper half instead costs two instructions more, and that Eval 6 %.
 fn check(body: &mut Body) {
     let wide = body.temp(ValType::I64, 0);
-    body.out().local_tee(wide).i64_const(32).i64_shr_u().i32_wrap_i64().if_(BlockType::Empty);
+    body.out().local_tee(wide).i32_wrap_i64().i64_extend_i32_u().local_get(wide).i64_ne().if_(BlockType::Empty);
     trap(body);
     body.out().end().local_get(wide).i32_wrap_i64();
 }
