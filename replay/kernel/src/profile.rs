@@ -130,7 +130,7 @@ const RULES: &[(&str, &str)] = &[
     ("float.nan", "one quiet NaN, payload 0, sign set"),
     (
         "gas.charged",
-        "before each region, for all of it; an arm within the slack as if taken; ends below zero at the next turn of a loop or call of a caller",
+        "before each region, for all of it; an arm within the slack as if taken; what only asyncify's unwinding skips as if not skipped; ends below zero at the next turn of a loop or call of a caller",
     ),
     ("gas.own", "metering.usegas of the module: integers of 32 bits, with wasm64 of 64; elsewhere the wide one throws"),
     (

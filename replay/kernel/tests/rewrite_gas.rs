@@ -216,6 +216,26 @@ fn no_branch_costs_more_than_the_slack_too_much() {
 }
 
 #[test]
+fn code_behind_a_call_is_paid_for_before_it_where_only_asyncify_could_end_there() {
+    let text = "(module (global $state (mut i32) (i32.const 0))
+      (func (export \"asyncify_start_unwind\") (global.set $state (i32.const 1)))
+      (func $callee)
+      (func (export \"run\") (result i32)
+        (call $callee)
+        (if (i32.or (i32.eq (global.get $state) (i32.const 1)) (i32.const 0)) (then (return (i32.const 7))))
+        (i32.div_u (i32.const 9) (i32.const 3))))";
+    let used = |charging| {
+        let mut both = Both::start(text, charging);
+        let quiet = both.used("run", &[]);
+        both.used("asyncify_start_unwind", &[]);
+        (quiet, both.used("run", &[]))
+    };
+    let (each, regions) = (used(Charging::EachBlock), used(Charging::Regions { slack: 0 }));
+    assert_eq!(each.0, regions.0);
+    assert!(each.1 < each.0 && regions.1 > regions.0, "{each:?} {regions:?}");
+}
+
+#[test]
 fn a_stack_overflow_and_an_empty_tank_are_told_apart() {
     let mut both = Both::start("(module (func $f (export \"run\") (call $f)))", Charging::DEFAULT);
     let (outcome, used) = both.call("run", &[], PLENTY);

@@ -224,6 +224,52 @@ fn twins_do_what_their_functions_do_while_nothing_unwinds() {
 }
 
 #[test]
+fn asyncified_bodies_are_paid_for_exactly_while_quiet_and_never_less_than_they_cost() {
+    let exact = [Charging::EachBlock, Charging::Regions { slack: 0 }, Charging::DEFAULT];
+    let (wanted, mut modules, mut calls, mut dearer) = (variable("REWRITE_MODULES", 400), 0, 0_u64, 0_u64);
+    for seed in variable("REWRITE_SEED", 0).. {
+        if modules == wanted {
+            break;
+        }
+        let Some(wasm) = module(seed) else { continue };
+        modules += 1;
+        let instrumented = exact.map(|charging| {
+            let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas: Some(charging) };
+            instrument(&wasm, &plan).expect("instruments")
+        });
+        let Some(quiet) = quieten(&instrumented[0]).expect("reads") else { continue };
+        let [Ok(each), Ok(regions), Ok(slack)] = instrumented.map(|wasm| Wasmi::start(&wasm)) else { continue };
+        let mut machines = [each, regions, slack];
+        let mut rng = Rng(seed);
+        for (name, params) in twins(&quiet).iter().filter(|(name, _)| SWITCHES.iter().all(|(switch, _)| switch != name))
+        {
+            for (switch, state) in SWITCHES {
+                let args: Vec<V> = params.iter().map(|ty| argument(&mut rng, *ty)).collect();
+                let [each, regions, slack] = [0, 1, 2].map(|index| {
+                    let machine = &mut machines[index];
+                    machine.call(switch, &[]).expect("a switch only sets the state");
+                    machine.set_gas_left(GAS_LIMIT);
+                    machine.set_global(EXPORT_DEPTH, V::I32(STACK_LIMIT));
+                    (machine.call(name, &args), GAS_LIMIT - machine.gas_left())
+                });
+                assert_eq!(each.0, regions.0, "seed {seed}, {name}");
+                assert_eq!(each.0, slack.0, "seed {seed}, {name}");
+                if each.0.is_ok() {
+                    assert!(
+                        each.1 <= regions.1 && regions.1 <= slack.1,
+                        "seed {seed}, {name}: {each:?} {regions:?} {slack:?}"
+                    );
+                    assert!(state != 0 || each.1 == regions.1, "seed {seed}, {name}: {each:?} {regions:?}");
+                    (calls, dearer) = (calls + 1, dearer + u64::from(each.1 < regions.1));
+                }
+            }
+        }
+    }
+    println!("{calls} calls, {dearer} of them dearer than what they ran");
+    assert!(calls > wanted && dearer > 0, "the calls show something");
+}
+
+#[test]
 fn only_modules_that_are_sure_to_stay_quiet_get_twins() {
     let module = |extra: &str| {
         wat::parse_str(format!(

@@ -20,7 +20,7 @@ use crate::profile::STACK_LIMIT;
 
 /// Version of everything between the module's bytes and its machine code that is not in another part of the key: of
 /// admission too, since a module whose artifact is found was admitted when that was made.
-const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 11";
+const PIPELINE: &str = "wasmer 7.4.2 cranelift speed pipeline 12";
 
 /// What runs a module. No choice changes a result or a state, except that [`Engine::Original`] counts no gas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,10 +8,12 @@
 //!    whether it runs, as if it always ran; no block takes on more than the slack in this way (the dearest of its arms
 //!    counting once), so no branch that is executed costs more than the slack too much.
 //!
-//! A path that ends in a trap may have paid for what it did not reach.
+//! A path that ends in a trap may have paid for what it did not reach. In an asyncified module one that unwinds or rewinds may,
+//! too: 1. looks at where blocks lead to while nothing does either (*quiet*), though always at all that leads to them.
 //!
 //! Not here: what operators cost (`weight`), the code that charges (`gas`).
-//! Invariant: without slack, whoever leaves a body other than by a trap has paid the sum over the blocks it ran.
+//! Invariant: whoever leaves a body other than by a trap has paid the sum over the blocks it ran at least; without slack and
+//! while quiet just that.
 
 use wasmparser::Operator;
 
@@ -59,6 +61,8 @@ struct Block {
     cost: u64,
     region: u32,
     calls: bool,
+    /// Whether, while quiet, the next block in code order is where it always goes on, or never.
+    quiet_next: Option<bool>,
 }
 
 struct Region {
@@ -95,8 +99,15 @@ struct Flow {
 }
 
 /// The charges of a body, in code order.
-pub(super) fn marks(ops: &[(Operator<'_>, u64)], calls: &weight::Calls, charging: Charging) -> Vec<Mark> {
-    let mut flow = Flow::of(ops, calls);
+///
+/// `quiet` are the branches that asyncify's state decides, and whether their condition holds while that is 0.
+pub(super) fn marks(
+    ops: &[(Operator<'_>, u64)],
+    quiet: &[(u32, bool)],
+    calls: &weight::Calls,
+    charging: Charging,
+) -> Vec<Mark> {
+    let mut flow = Flow::of(ops, quiet, calls);
     flow.dissolve_loops_that_never_repeat();
     match charging {
         Charging::Regions { slack } if flow.regions.iter().all(|it| it.depth as usize <= NESTING_MAX) => {
@@ -216,16 +227,19 @@ impl Builder {
 }
 
 impl Flow {
-    fn of(ops: &[(Operator<'_>, u64)], calls: &weight::Calls) -> Self {
+    fn of(ops: &[(Operator<'_>, u64)], quiet: &[(u32, bool)], calls: &weight::Calls) -> Self {
         let body = Region { parent: 0, head: 0, depth: 0, repeats: true, calls: false };
         let flow = Self { blocks: Vec::new(), regions: vec![body], edges: Vec::new(), calls_guest: false };
         let mut builder = Builder { flow, labels: Vec::new(), region: 0, block: None };
         builder.begin(0, &[]);
         builder.open(Kind::Block);
+        let mut quiet = quiet.iter().peekable();
         for (at, (op, _)) in ops.iter().enumerate() {
+            let decided = quiet.next_if(|(decided, _)| *decided as usize == at);
             if let Some(block) = builder.block {
                 let block = &mut builder.flow.blocks[block as usize];
                 block.cost += weight::of(op, calls);
+                block.quiet_next = decided.map(|(_, holds)| *holds == matches!(op, Operator::If { .. }));
                 let target = calls.target(op);
                 block.calls |= target.is_some();
                 builder.flow.calls_guest |= target == Some(weight::Target::Guest);
@@ -302,12 +316,13 @@ impl Flow {
         for (from, to) in &self.edges {
             let (mut node, mut region) = (*from, self.blocks[*from as usize].region);
             let target = self.blocks.get(*to as usize).map(|block| block.region);
+            let quiet = self.blocks[*from as usize].quiet_next.is_none_or(|next| next == (*to == from + 1));
             // From the inside out, until the region that holds the target too.
             while match target {
                 Some(target) => target != region && self.depth(target) <= self.depth(region),
                 None => region != 0,
             } {
-                graphs[region as usize].edges.push((places[node as usize], EXIT));
+                graphs[region as usize].edges.push((places[node as usize], EXIT, quiet));
                 node = self.loop_node(region);
                 region = self.regions[region as usize].parent;
             }
@@ -317,7 +332,7 @@ impl Flow {
                 Some(_) if places[*to as usize] == 0 => EXIT,
                 Some(_) => places[*to as usize],
             };
-            graphs[region as usize].edges.push((places[node as usize], to));
+            graphs[region as usize].edges.push((places[node as usize], to, quiet));
         }
         graphs
     }
@@ -350,8 +365,8 @@ impl Flow {
 struct Graph {
     /// Blocks, and beyond their number the loops inside.
     nodes: Vec<u32>,
-    /// By places in `nodes`.
-    edges: Vec<(u32, u32)>,
+    /// By places in `nodes`, and whether it is ever gone while quiet.
+    edges: Vec<(u32, u32, bool)>,
 }
 
 impl Graph {
@@ -359,9 +374,12 @@ impl Graph {
     fn merge(&self, costs: &mut [u64], slack: u64) {
         let count = self.nodes.len();
         let exit = count as u32;
-        let (mut next, mut before) = (vec![Vec::new(); count], vec![Vec::new(); count]);
-        for (from, to) in &self.edges {
+        let [mut next, mut quiet_next, mut before] = [(); 3].map(|()| vec![Vec::new(); count]);
+        for (from, to, quiet) in &self.edges {
             next[*from as usize].push((*to).min(exit));
+            if *quiet {
+                quiet_next[*from as usize].push((*to).min(exit));
+            }
             if let Some(before) = before.get_mut(*to as usize) {
                 before.push(*from);
             }
@@ -373,13 +391,22 @@ impl Graph {
             }
         }
         let dominators = dominators(&before);
-        let after = post_dominators(&next);
+        let after = post_dominators(&quiet_next);
         let is_live = |node: u32| after.is_known(node);
+        let mut is_quiet = vec![false; count + 1];
+        is_quiet[0] = true;
+        for node in 0..count {
+            for to in &quiet_next[node] {
+                is_quiet[*to as usize] |= is_quiet[node];
+            }
+        }
 
         let mut heads: Vec<u32> = (0..exit).collect();
         for node in 1..exit {
             let above = dominators.parent(node);
-            if is_live(node) && is_live(above) && after.parent(above) == node {
+            // A loop is always the only way on from the block before it, so no cost is left to a loop itself.
+            let is_only_way = next[above as usize] == [node];
+            if is_only_way || is_live(node) && is_live(above) && after.is_above(node, above) {
                 let head = heads[above as usize];
                 heads[node as usize] = head;
                 costs[head as usize] += std::mem::take(&mut costs[node as usize]);
@@ -397,7 +424,7 @@ impl Graph {
                 costs[heads[node as usize] as usize] += least;
             }
             let room = slack - taken_on[node as usize];
-            let cheap = |it: &&u32| is_arm(it) && is_live(**it) && **it != exit;
+            let cheap = |it: &&u32| is_arm(it) && is_live(**it) && is_quiet[**it as usize];
             let mut dearest = 0;
             for arm in arms.iter().filter(cheap) {
                 let cost = &mut costs[*arm as usize];
@@ -406,7 +433,8 @@ impl Graph {
                 }
             }
             costs[heads[node as usize] as usize] += dearest;
-            if node > 0 && heads[node as usize] == node && before[node as usize].len() > 1 && is_live(node) {
+            let joins = node > 0 && heads[node as usize] == node && before[node as usize].len() > 1;
+            if joins && is_live(node) && is_quiet[node as usize] {
                 let above = dominators.parent(node);
                 if costs[node as usize] <= slack - taken_on[above as usize] {
                     let cost = std::mem::take(&mut costs[node as usize]);
@@ -474,6 +502,11 @@ impl Tree {
         let equal_strides = self.depth(parent) - self.depth(far) == self.depth(far) - self.depth(self.far(far));
         let far = if equal_strides { self.far(far) } else { parent };
         self.nodes[node as usize] = (parent, far, self.depth(parent) + 1);
+    }
+
+    /// Whether a node is an ancestor of another; both are known.
+    fn is_above(&self, ancestor: u32, node: u32) -> bool {
+        self.up_to(node, self.depth(ancestor)) == ancestor
     }
 
     fn up_to(&self, mut node: u32, depth: u32) -> u32 {

@@ -9,23 +9,25 @@ use super::RewriteError;
 
 type Sink<'s, 'a> = &'s mut dyn FnMut(Operator<'a>) -> Result<(), RewriteError>;
 
-/// Writes the operators of a body to `sink`, folded; the first `params` locals are its parameters.
+/// Writes the operators of a body to `sink`, folded; the first `params` locals are its parameters. Gives the positions of the
+/// branches that are decided, and whether their condition holds.
 pub(super) fn fold<'a>(
     ops: &[(Operator<'a>, u64)],
     zero: u32,
     params: u32,
     sink: Sink<'_, 'a>,
-) -> Result<(), RewriteError> {
+) -> Result<Vec<(u32, bool)>, RewriteError> {
     let zero_locals = zero_locals(ops, zero, params);
-    let mut folder = Folder { sink, pending: Vec::new(), frames: Vec::new(), dead: None };
-    for (op, _) in ops {
+    let mut folder = Folder { sink, pending: Vec::new(), frames: Vec::new(), dead: None, at: 0, decided: Vec::new() };
+    for (at, (op, _)) in (0..).zip(ops) {
+        folder.at = at;
         match op {
             Operator::GlobalGet { global_index } if *global_index == zero => folder.constant(0),
             Operator::LocalGet { local_index } if zero_locals.contains(local_index) => folder.constant(0),
             _ => folder.step(op.clone())?,
         }
     }
-    Ok(())
+    Ok(folder.decided)
 }
 
 /// The locals that only ever hold the global's value, which is also what locals begin with; sorted.
@@ -46,6 +48,8 @@ fn zero_locals(ops: &[(Operator<'_>, u64)], zero: u32, params: u32) -> Vec<u32> 
 struct Pending<'a> {
     code: Vec<Operator<'a>>,
     value: Option<i32>,
+    /// Whether it is 0 or 1.
+    is_bool: bool,
 }
 
 /// What became of a block, loop or conditional.
@@ -65,12 +69,19 @@ struct Folder<'s, 'a> {
     frames: Vec<Frame>,
     /// In code that cannot be reached: the blocks opened inside of it.
     dead: Option<u32>,
+    /// Position of the operator that is read.
+    at: u32,
+    decided: Vec<(u32, bool)>,
 }
 
 impl<'a> Folder<'_, 'a> {
     fn constant(&mut self, value: i32) {
         if self.dead.is_none() {
-            self.pending.push(Pending { code: vec![Operator::I32Const { value }], value: Some(value) });
+            self.pending.push(Pending {
+                code: vec![Operator::I32Const { value }],
+                value: Some(value),
+                is_bool: value & !1 == 0,
+            });
         }
     }
 
@@ -80,12 +91,14 @@ impl<'a> Folder<'_, 'a> {
         }
         match op {
             Operator::I32Const { value } => self.constant(value),
-            Operator::LocalGet { .. } => self.pending.push(Pending { code: vec![op], value: None }),
+            Operator::LocalGet { .. } => self.pending.push(Pending { code: vec![op], value: None, is_bool: false }),
             Operator::I32Eqz => match self.pending.last_mut() {
                 Some(top) => top.unary(op),
                 None => return self.write(op),
             },
-            Operator::I32Eq | Operator::I32Ne if self.pending.len() >= 2 => self.binary(op),
+            Operator::I32Eq | Operator::I32Ne | Operator::I32Or | Operator::I32And if self.pending.len() >= 2 => {
+                self.binary(op);
+            }
             Operator::Select if self.pending.len() >= 3 => self.select(op),
             Operator::Drop if !self.pending.is_empty() => {
                 self.pending.pop();
@@ -146,10 +159,11 @@ impl<'a> Folder<'_, 'a> {
         Ok(())
     }
 
-    /// The value of the top operand, if it is pending and known; it is then taken away.
+    /// The value of the condition on top, if it is pending and known; it is then taken away.
     fn take_constant(&mut self) -> Option<i32> {
         let value = self.pending.last()?.value?;
         self.pending.pop();
+        self.decided.push((self.at, value != 0));
         Some(value)
     }
 
@@ -167,9 +181,18 @@ impl<'a> Folder<'_, 'a> {
 
     fn binary(&mut self, op: Operator<'a>) {
         let Some((right, left)) = self.pending.pop().zip(self.pending.pop()) else { return };
-        let equal = left.value.zip(right.value).map(|(left, right)| left == right);
-        let value = equal.map(|equal| i32::from(equal == matches!(op, Operator::I32Eq)));
-        self.pending.push(Pending::joined([left, right], op, value));
+        let (known, both_bool) = (left.value.zip(right.value), left.is_bool && right.is_bool);
+        let either = |value| left.value == Some(value) || right.value == Some(value);
+        let (value, is_bool) = match op {
+            Operator::I32Eq => (known.map(|(left, right)| i32::from(left == right)), true),
+            Operator::I32Ne => (known.map(|(left, right)| i32::from(left != right)), true),
+            Operator::I32And if either(0) => (Some(0), true),
+            Operator::I32And => (known.map(|(left, right)| left & right), both_bool),
+            // 1, or anything that has no other bit.
+            _ if both_bool && either(1) => (Some(1), true),
+            _ => (known.map(|(left, right)| left | right), both_bool),
+        };
+        self.pending.push(Pending { is_bool, ..Pending::joined([left, right], op, value) });
     }
 
     fn select(&mut self, op: Operator<'a>) {
@@ -186,13 +209,14 @@ impl<'a> Folder<'_, 'a> {
 impl<'a> Pending<'a> {
     fn unary(&mut self, op: Operator<'a>) {
         self.code.push(op);
+        self.is_bool = true;
         self.settle(self.value.map(|value| i32::from(value == 0)));
     }
 
     fn joined<const N: usize>(parts: [Self; N], op: Operator<'a>, value: Option<i32>) -> Self {
         let mut code: Vec<_> = parts.into_iter().flat_map(|part| part.code).collect();
         code.push(op);
-        let mut joined = Self { code, value: None };
+        let mut joined = Self { code, value: None, is_bool: false };
         joined.settle(value);
         joined
     }

@@ -17,7 +17,7 @@ pub const HOSTED_MODULE: &str = "aorta";
 /// # Errors
 /// As [`instrument`](super::instrument).
 pub fn expose(wasm: &[u8]) -> Result<Vec<u8>, RewriteError> {
-    let mut module = Module::read(wasm, &mut Instrumenting)?;
+    let mut module = Module::read(wasm, &mut Instrumenting::default())?;
     export_state(&mut module);
     let mut tables_change = false;
     for (body, _) in module.function_bodies() {

@@ -7,8 +7,10 @@ use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{BlockType, ConstExpr, ExportKind, Function, GlobalType, ValType};
 use wasmparser::{FunctionBody, Operator};
 
+use super::fold::fold;
 use super::gas::Charger;
 use super::module::{Body, Module, Shape, bounded_memory};
+use super::quiet::{SWITCHES, state_of};
 use super::walk::operators;
 use super::weight::Calls;
 use super::{Charging, RESERVED_PREFIX, RewriteError, depth, flow, nan};
@@ -37,7 +39,7 @@ pub struct Plan {
 /// If the module is malformed, uses a feature outside of the admitted set, begins with more than
 /// [`MEMORY_PAGES_MAX`](super::MEMORY_PAGES_MAX) pages, exports a reserved name, or the limit exceeds `i32::MAX`.
 pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
-    let mut pass = Instrumenting;
+    let mut pass = Instrumenting::default();
     let mut module = Module::read(wasm, &mut pass)?;
     export_state(&mut module);
     let depth = match plan.stack_limit {
@@ -51,9 +53,14 @@ pub fn instrument(wasm: &[u8], plan: &Plan) -> Result<Vec<u8>, RewriteError> {
     let gas = plan.gas.map(|charging| (charging, counter));
     let mut block_types = BlockTypes::default();
     let mut tables_change = false;
-    for (body, type_index) in module.function_bodies() {
+    let bodies = module.function_bodies();
+    let asyncify = match pass.unwinds.and_then(|index| index.checked_sub(module.shape.imported_functions)) {
+        Some(index) => bodies.get(index as usize).map_or(Ok(None), |(body, _)| state_of(body))?,
+        None => None,
+    };
+    for (body, type_index) in bodies {
         tables_change |= changes_tables(&body)?;
-        let job = Job { plan, depth, gas, shape: &module.shape, type_index };
+        let job = Job { plan, depth, gas, asyncify, shape: &module.shape, type_index };
         let function = job.body(&mut pass, &mut block_types, &body)?;
         module.code.function(&function);
     }
@@ -114,7 +121,11 @@ fn add_counter(module: &mut Module<'_>, export: &str, val_type: ValType, initial
     index
 }
 
-pub(super) struct Instrumenting;
+#[derive(Default)]
+pub(super) struct Instrumenting {
+    /// The function by which asyncify is told to unwind.
+    unwinds: Option<u32>,
+}
 
 impl Reencode for Instrumenting {
     type Error = RewriteError;
@@ -131,6 +142,9 @@ impl Reencode for Instrumenting {
     ) -> Result<(), Error<RewriteError>> {
         if export.name.starts_with(RESERVED_PREFIX) {
             return Err(Error::UserError(RewriteError::ReservedExport { name: export.name.to_owned() }));
+        }
+        if export.name == SWITCHES[0] && export.kind == wasmparser::ExternalKind::Func {
+            self.unwinds = Some(export.index);
         }
         utils::parse_export(self, exports, export)
     }
@@ -166,6 +180,8 @@ struct Job<'j> {
     plan: &'j Plan,
     depth: Option<u32>,
     gas: Option<(Charging, u32)>,
+    /// The global that holds asyncify's state.
+    asyncify: Option<u32>,
     shape: &'j Shape,
     type_index: u32,
 }
@@ -183,8 +199,14 @@ impl Job<'_> {
             None => None,
         };
         let calls = Calls { imported: self.shape.imported_functions, metering: self.shape.metering_import };
-        let mut charger =
-            self.gas.map(|(charging, counters)| Charger::new(counters, flow::marks(&ops, &calls, charging)));
+        let mut charger = match self.gas {
+            Some((charging, counter)) => {
+                let params = self.shape.params(self.type_index);
+                let quiet = self.asyncify.map(|state| fold(&ops, state, params, &mut |_| Ok(()))).transpose()?;
+                Some(Charger::new(counter, flow::marks(&ops, &quiet.unwrap_or_default(), &calls, charging)))
+            }
+            None => None,
+        };
         let floats = if self.plan.canonical_nan { nan::visible_results(&ops) } else { vec![None; ops.len()] };
         let mut out = Body::new(pass, body, self.shape.params(self.type_index))?;
         if let Some(charger) = &mut charger {

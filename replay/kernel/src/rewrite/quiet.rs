@@ -16,8 +16,8 @@ use super::module::{Body, Module};
 use super::walk::operators;
 use super::{EXPORT_FUNCTION_PREFIX, EXPORT_QUIET_PREFIX, EXPORT_QUIET_STATE, EXPORT_QUIET_TABLE, RewriteError};
 
-/// The functions that asyncify adds to write its state.
-const SWITCHES: [&str; 4] =
+/// The functions that asyncify adds to write its state, the one that begins to unwind first.
+pub(super) const SWITCHES: [&str; 4] =
     ["asyncify_start_unwind", "asyncify_stop_unwind", "asyncify_start_rewind", "asyncify_stop_rewind"];
 
 /// Adds the twins to a module that [`instrument`](super::instrument) gave; `None` if it is not asyncified, or not in
@@ -44,7 +44,7 @@ pub fn quieten(wasm: &[u8]) -> Result<Option<Vec<u8>>, RewriteError> {
         if survey.switches.contains(&index) {
             out.out().unreachable().end();
         } else {
-            fold(&operators(body)?, state, module.shape.params(*type_index), &mut |op| {
+            _ = fold(&operators(body)?, state, module.shape.params(*type_index), &mut |op| {
                 out.push(&twin.instruction(op)?);
                 Ok(())
             })?;
@@ -154,14 +154,7 @@ impl Survey {
         if self.unfit || imports_globals || self.switches.len() != SWITCHES.len() || shape.tables > 1 {
             return Ok(None);
         }
-        let ops = operators(body)?;
-        let state = ops.windows(2).find_map(|pair| match pair {
-            [(Operator::I32Const { value: 1 | 2 }, _), (Operator::GlobalSet { global_index }, _)] => {
-                Some(*global_index)
-            }
-            _ => None,
-        });
-        let Some(state) = state.filter(|state| self.zeros.contains(state)) else { return Ok(None) };
+        let Some(state) = state_of(body)?.filter(|state| self.zeros.contains(state)) else { return Ok(None) };
         let reachable = |index: &u32| self.segments.iter().any(|(_, functions)| functions.contains(index));
         if self.switches.iter().any(reachable) {
             return Ok(None);
@@ -182,6 +175,14 @@ impl Survey {
         }
         Ok(Some(state))
     }
+}
+
+/// The global that a switch, of this body, writes asyncify's state to.
+pub(super) fn state_of(body: &FunctionBody<'_>) -> Result<Option<u32>, RewriteError> {
+    Ok(operators(body)?.windows(2).find_map(|pair| match pair {
+        [(Operator::I32Const { value: 1 | 2 }, _), (Operator::GlobalSet { global_index }, _)] => Some(*global_index),
+        _ => None,
+    }))
 }
 
 /// Turns what a function names into what its twin names.
