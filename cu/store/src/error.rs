@@ -40,7 +40,9 @@ pub enum StoreError {
         source: Box<redb::Error>,
     },
     /// The store was written by a version this build does not know.
-    #[error("the store has version {found}, this build knows {known}")]
+    #[error(
+        "the store has version {found}, this build knows {known}: give another directory, into which all is computed anew"
+    )]
     Version {
         /// Version of the store.
         found: u32,
