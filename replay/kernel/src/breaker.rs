@@ -48,7 +48,7 @@ impl Evaluation {
     /// Ends it as [`BrokenOff`], soon, if it still goes on; whether it does.
     ///
     /// The compiler's code ends at the next turn of a loop or call of a function; the interpreter's at the next host call, or
-    /// some milliseconds later. One that begins just now may miss it: whoever must be sure looks again, and breaks it off
+    /// some hundredths of a second later. One that begins just now may miss it: whoever must be sure looks again, and breaks it off
     /// again, as a watchdog does.
     pub fn break_off(&self, after: Duration) -> bool {
         self.breaker.break_off(self.number, after)

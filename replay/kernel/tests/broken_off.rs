@@ -140,6 +140,37 @@ fn the_interpreter_is_broken_off_in_a_loop_and_at_a_host_call() {
 }
 
 #[test]
+fn the_interpreter_pauses_in_any_operator_without_a_difference() {
+    // Each pauses several times, the first two in the operator that all its fuel goes to.
+    let bodies = [
+        "(loop $again (drop (memory.grow (i32.const 1000))) (br_if $again (i32.lt_u (memory.size) (i32.const 15000))))",
+        "(drop (memory.grow (i32.const 2000))) (loop $again
+           (memory.fill (i32.const 131072) (local.get 1) (i32.const 67108864))
+           (memory.copy (i32.const 131073) (i32.const 131072) (i32.const 67108864))
+           (br_if $again (i32.lt_u (local.tee 1 (i32.add (local.get 1) (i32.const 1))) (i32.const 12))))",
+        "(loop $again (i32.store (i32.const 131000) (i32.add (i32.load (i32.const 131000)) (local.get 1)))
+           (br_if $again (i32.lt_u (local.tee 1 (i32.add (local.get 1) (i32.const 1))) (i32.const 5000000))))",
+    ];
+    for body in bodies {
+        let handle = format!(
+            r#"(func (export "handle") (param i32 i32) (result i32) (local.set 1 (i32.const 0)) {body} (i32.const 8))"#
+        );
+        let text = format!("(module {} {handle})", &GUEST[..GUEST.find("(func $asks").unwrap()]);
+        let limits = ProcessLimits { memory_bytes_max: 1 << 30, ..LIMITS };
+        let [compiled, interpreted] = [Engine::Wasmer, Engine::Wasmi].map(|engine| {
+            let module = Module::load_on(engine, &wat::parse_str(&text).unwrap(), ModuleFormat::Wasip1, None).unwrap();
+            let mut machine = start(&module, &limits);
+            let step = machine.step("a").unwrap();
+            let seen = machine.memory();
+            let written = blake3::hash(&seen[..seen.len().min(131_072 + 100)]);
+            (step.interrupt, step.gas, step.evaluated.result_json, machine.memory().len(), written)
+        });
+        assert_eq!(compiled.0, None, "{compiled:?} {body}");
+        assert_eq!(compiled, interpreted, "{body}");
+    }
+}
+
+#[test]
 fn what_has_ended_can_no_longer_be_broken_off() {
     let watch = Watch::default();
     let plain = module(Engine::Wasmer, "");

@@ -269,6 +269,29 @@ fn asyncified_bodies_are_paid_for_exactly_while_quiet_and_never_less_than_they_c
     assert!(calls > wanted && dearer > 0, "the calls show something");
 }
 
+/// Work that grew with the square of a condition's length would take hours here.
+#[test]
+fn endless_conditions_are_rewritten_in_time_that_grows_as_they_do() {
+    const LONG: usize = 200_000;
+    let to_the_left = format!("local.get 0 {}", "local.get 0 i32.or ".repeat(LONG));
+    let to_the_right = format!("{}{}", "local.get 0 ".repeat(LONG + 1), "i32.and ".repeat(LONG));
+    let copies: String =
+        (1..40_000).map(|local| format!("global.get 0 local.set {local} i32.const 1 local.set {local} ")).collect();
+    let switches: String = SWITCHES
+        .iter()
+        .map(|(name, state)| format!("(func (export \"{name}\") i32.const {state} global.set 0)"))
+        .collect();
+    let locals = "i32 ".repeat(40_000);
+    let text = format!(
+        "(module (global (mut i32) (i32.const 0)) {switches}
+           (func (export \"f\") (param i32) (local {locals}) {to_the_left} if end {to_the_right} if end {copies}))"
+    );
+    let plan = Plan { stack_limit: Some(STACK_LIMIT), canonical_nan: true, gas: Some(Charging::DEFAULT) };
+    let instrumented = instrument(&wat::parse_str(text).expect("good text"), &plan).expect("instruments");
+    let quiet = quieten(&instrumented).expect("reads").expect("has twins");
+    wasmparser::validate(&quiet).expect("is valid");
+}
+
 #[test]
 fn only_modules_that_are_sure_to_stay_quiet_get_twins() {
     let module = |extra: &str| {

@@ -3,9 +3,14 @@
 //! Not here: whether the global is 0 (`quiet`), and any folding that the compiler does as well.
 //! Invariant: with the global 0, the folded body does what the body does: same values, same effects, same traps.
 
+use std::collections::BTreeSet;
+
 use wasmparser::{BlockType, Operator};
 
 use super::RewriteError;
+
+/// Operators of the longest condition that is folded; asyncify's have some six. It keeps the work linear in the body.
+const CONDITION_MAX: usize = 64;
 
 type Sink<'s, 'a> = &'s mut dyn FnMut(Operator<'a>) -> Result<(), RewriteError>;
 
@@ -30,18 +35,17 @@ pub(super) fn fold<'a>(
     Ok(folder.decided)
 }
 
-/// The locals that only ever hold the global's value, which is also what locals begin with; sorted.
-fn zero_locals(ops: &[(Operator<'_>, u64)], zero: u32, params: u32) -> Vec<u32> {
-    let (mut zeros, mut others) = (Vec::new(), Vec::new());
+/// The locals that only ever hold the global's value, which is also what locals begin with.
+fn zero_locals(ops: &[(Operator<'_>, u64)], zero: u32, params: u32) -> BTreeSet<u32> {
+    let (mut zeros, mut others) = (BTreeSet::new(), BTreeSet::new());
     let before = std::iter::once(None).chain(ops.iter().map(|(op, _)| Some(op)));
     for (before, (op, _)) in before.zip(ops) {
         if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } = op {
             let copies = matches!(before, Some(Operator::GlobalGet { global_index }) if *global_index == zero);
-            if copies && *local_index >= params { &mut zeros } else { &mut others }.push(*local_index);
+            if copies && *local_index >= params { &mut zeros } else { &mut others }.insert(*local_index);
         }
     }
-    zeros.retain(|local| !others.contains(local));
-    zeros
+    &zeros - &others
 }
 
 /// An operand that is not written yet: it reads constants and locals only, so writing it can wait, or be left.
@@ -90,6 +94,16 @@ impl<'a> Folder<'_, 'a> {
             return self.skip(op, depth);
         }
         match op {
+            Operator::I32Eqz
+            | Operator::I32Eq
+            | Operator::I32Ne
+            | Operator::I32Or
+            | Operator::I32And
+            | Operator::Select
+                if self.pending.iter().rev().take(3).map(|it| it.code.len()).sum::<usize>() > CONDITION_MAX =>
+            {
+                return self.write(op);
+            }
             Operator::I32Const { value } => self.constant(value),
             Operator::LocalGet { .. } => self.pending.push(Pending { code: vec![op], value: None, is_bool: false }),
             Operator::I32Eqz => match self.pending.last_mut() {
