@@ -11,6 +11,8 @@
 
 mod rewrite_support;
 
+use std::fmt::Write as _;
+
 use ao_kernel::rewrite::{Charging, EXPORT_DEPTH, EXPORT_QUIET_PREFIX, Plan, instrument, quieten};
 use rewrite_support::{Machine, Rng, V, Wasmi};
 use wasm_encoder::reencode::{Error, Reencode, utils};
@@ -275,12 +277,13 @@ fn endless_conditions_are_rewritten_in_time_that_grows_as_they_do() {
     const LONG: usize = 200_000;
     let to_the_left = format!("local.get 0 {}", "local.get 0 i32.or ".repeat(LONG));
     let to_the_right = format!("{}{}", "local.get 0 ".repeat(LONG + 1), "i32.and ".repeat(LONG));
-    let copies: String =
-        (1..40_000).map(|local| format!("global.get 0 local.set {local} i32.const 1 local.set {local} ")).collect();
-    let switches: String = SWITCHES
-        .iter()
-        .map(|(name, state)| format!("(func (export \"{name}\") i32.const {state} global.set 0)"))
-        .collect();
+    let (mut copies, mut switches) = (String::new(), String::new());
+    for local in 1..40_000 {
+        write!(copies, "global.get 0 local.set {local} i32.const 1 local.set {local} ").expect("a string takes all");
+    }
+    for (name, state) in SWITCHES {
+        write!(switches, "(func (export \"{name}\") i32.const {state} global.set 0)").expect("a string takes all");
+    }
     let locals = "i32 ".repeat(40_000);
     let text = format!(
         "(module (global (mut i32) (i32.const 0)) {switches}
